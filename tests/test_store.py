@@ -1,0 +1,396 @@
+"""The store: decoded once, right after crashes and beside other processes, readable by anyone."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+from numpy.typing import NDArray
+
+import zoo.store
+from zoo.audio import content_hash, decode
+from zoo.errors import InputError
+from zoo.store import Store, default_cache, prepare
+
+RATE = 16_000
+REPOSITORY = Path(zoo.store.__file__).parents[1]
+
+PREPARE = """
+import sys
+from pathlib import Path
+import time
+import zoo.store
+from zoo.audio import decode
+
+def slow(path, sample_rate):
+    time.sleep(0.01)
+    return decode(path, sample_rate)
+
+zoo.store.decode = slow
+zoo.store.SHARD_BYTES = 100_000
+cache, *paths = map(Path, sys.argv[1:])
+store, report = zoo.store.prepare(paths, 16_000, cache, progress=False)
+assert len(store) == len(paths), report
+"""
+
+
+def write_tracks(folder: Path, num: int, seconds: float = 0.5, rate: int = RATE) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i:03d}.wav" for i in range(num)]
+    for i, path in enumerate(paths):
+        sf.write(path, rng.uniform(-0.5, 0.5, round((seconds + 0.01 * i) * rate)), rate)
+    return paths
+
+
+def shards(cache: Path) -> dict[str, tuple[int, int]]:
+    """Name -> inode and time of each complete shard."""
+    stats = {file.name: file.stat() for file in cache.glob("store/*/*.parquet")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def index(cache: Path) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(file) for file in cache.glob("store/*/*.parquet")])
+
+
+def assert_complete(store: Store, paths: list[Path]) -> None:
+    assert store.paths == [str(path) for path in paths]
+    for row, path in enumerate(paths):
+        samples = decode(path, store.sample_rate)
+        np.testing.assert_array_equal(store.track(row), samples)
+        assert store.lengths[row] == len(samples)
+        assert store.content_hashes[row] == content_hash(samples)
+
+
+def start(cache: Path, paths: list[Path]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PREPARE, str(cache), *map(str, paths)]
+    return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_shards(cache: Path, num: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(shards(cache)) < num:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def tracks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_tracks(tmp_path_factory.mktemp("tracks"), 30)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(zoo.store, "SHARD_BYTES", 100_000)
+    return 100_000
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_prepare_then_open(tmp_path, tracks, small_shards, rate):
+    store, report = prepare(tracks, rate, tmp_path, progress=False)
+    assert report.empty and list(report.columns) == ["path", "reason"]
+    assert_complete(store, tracks)
+    before = shards(tmp_path)
+    some = [tracks[7], tracks[2], tracks[11]]
+    assert_complete(Store.open(tmp_path, rate, some), some)
+    again, _ = prepare(tracks, rate, tmp_path, progress=False)
+    assert_complete(again, tracks)
+    assert shards(tmp_path) == before
+    sizes = [file.stat().st_size for file in tmp_path.glob("store/*/*.npy")]
+    assert len(sizes) > 5 and max(sizes) <= small_shards + 128  # the header of .npy
+    assert len(Store.open(tmp_path, 8_000, tracks)) == 0
+
+
+def test_numpy_and_pandas_read_the_files(tmp_path, tracks, small_shards):
+    prepare(tracks, RATE, tmp_path, progress=False)
+    found = set()
+    for file in tmp_path.glob(f"store/{RATE}/*.parquet"):
+        samples = np.load(file.with_suffix(".npy"), mmap_mode="r")
+        assert samples.dtype == np.int16 and samples.ndim == 1
+        for entry in pd.read_parquet(file).itertuples():
+            part = samples[entry.offset : entry.offset + entry.length]
+            np.testing.assert_array_equal(part, decode(entry.path, RATE))
+            assert (entry.size, entry.sample_rate) == (Path(entry.path).stat().st_size, RATE)
+            found.add(entry.path)
+    assert found == set(map(str, tracks))
+
+
+def test_one_track_may_be_longer_than_a_shard(tmp_path, tracks, monkeypatch):
+    monkeypatch.setattr(zoo.store, "SHARD_BYTES", 1_000)
+    store, _ = prepare(tracks[:3], RATE, tmp_path, progress=False)
+    assert_complete(store, tracks[:3])
+    assert len(shards(tmp_path)) == 3
+
+
+def test_repeats_and_spellings_are_decoded_once(tmp_path, tracks, monkeypatch):
+    monkeypatch.chdir(tracks[0].parent)
+    relative = Path(tracks[0].name)
+    store, _ = prepare([tracks[1], relative, tracks[1], tracks[0]], RATE, tmp_path, progress=False)
+    assert store.paths == [str(tracks[1]), str(relative), str(tracks[0])]
+    np.testing.assert_array_equal(store.track(1), store.track(2))
+    assert len(index(tmp_path)) == 2
+
+
+def test_files_that_fail_are_reported_and_tried_again(tmp_path, tracks):
+    bad, missing = tmp_path / "bad.wav", tmp_path / "missing.wav"
+    bad.write_text("no audio")
+    paths = [bad, tracks[0], missing, tmp_path]
+    store, report = prepare(paths, RATE, tmp_path / "cache", progress=False)
+    assert_complete(store, [tracks[0]])
+    assert dict(zip(report["path"], report["reason"], strict=True)) == {
+        str(bad): "cannot be decoded: Format not recognised.",
+        str(missing): "does not exist",
+        str(tmp_path): "is a directory",
+    }
+    sf.write(missing, np.full(RATE, 0.25), RATE)
+    store, report = prepare(paths, RATE, tmp_path / "cache", progress=False)
+    assert store.paths == [str(tracks[0]), str(missing)] and len(report) == 2
+    missing.unlink()
+    assert Store.open(tmp_path / "cache", RATE, paths).paths == [str(tracks[0])]
+
+
+def test_a_changed_file_is_decoded_again(tmp_path):
+    path, other = write_tracks(tmp_path / "audio", 2)
+    prepare([path, other], RATE, tmp_path, progress=False)
+    size = path.stat().st_size
+    sf.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, RATE // 2), RATE)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert path.stat().st_size == size
+    assert Store.open(tmp_path, RATE, [path, other]).paths == [str(other)]
+    store, _ = prepare([path, other], RATE, tmp_path, progress=False)
+    assert_complete(store, [path, other])
+    assert len(index(tmp_path)) == 3
+
+
+def reference(track: NDArray[np.int16], start: int, length: int) -> NDArray[np.int16]:
+    if len(track) >= length:
+        return track[start : start + length]
+    return np.array([track[(start + i) % len(track)] for i in range(length)], np.int16)
+
+
+@pytest.mark.parametrize("length", [1, 1_000, 9_000, 40_000])
+def test_gather_equals_slicing(tmp_path, tracks, small_shards, length):
+    store, _ = prepare(tracks, RATE, tmp_path, progress=False)
+    rng = np.random.default_rng(length)
+    rows = rng.integers(0, len(store), 100)
+    rows[:3] = rows[3]
+    starts = rng.integers(0, np.maximum(store.lengths[rows] - length, 0) + 1)
+    is_short = store.lengths[rows] < length
+    starts[is_short] = rng.integers(0, 100_000, is_short.sum())
+    starts[rows == rows[0]] = max(store.lengths[rows[0]] - length, 0)
+    chunks = store.gather(rows, starts, length)
+    assert chunks.shape == (100, length) and chunks.dtype == np.int16 and chunks.flags.writeable
+    for chunk, row, start in zip(chunks, rows, starts, strict=True):
+        np.testing.assert_array_equal(chunk, reference(store.track(row), start, length))
+
+
+def test_select(tmp_path, tracks, small_shards):
+    store, _ = prepare(tracks, RATE, tmp_path, progress=False)
+    rows = np.array([20, 3, 3, 11])
+    chosen = store.select(rows).select(np.array([0, 2, 3]))
+    assert_complete(chosen, [tracks[20], tracks[3], tracks[11]])
+    np.testing.assert_array_equal(
+        store.select(rows).gather(np.arange(4), rows, 500), store.gather(rows, rows, 500)
+    )
+
+
+def test_gather_refuses_what_lies_outside(tmp_path, tracks):
+    store, _ = prepare(tracks[:2], RATE, tmp_path, progress=False)
+    length = int(store.lengths[0])
+    assert store.gather(np.array([0]), np.array([0]), length).shape == (1, length)
+    for start, num in ((1, length), (-1, 10), (-1, 2 * length)):
+        with pytest.raises(AssertionError, match="outside"):
+            store.gather(np.array([0]), np.array([start]), num)
+
+
+def test_pickled_store_works_and_carries_no_audio(tmp_path, tracks):
+    store, _ = prepare(tracks, RATE, tmp_path, progress=False)
+    store.track(0)
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 10_000
+    assert_complete(pickle.loads(pickled), tracks)
+
+
+def test_few_shards_are_open_at_a_time(tmp_path, tracks, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(zoo.store, "SHARD_BYTES", 1)
+    monkeypatch.setattr(zoo.store, "MAX_MAPS", 4)
+    store, _ = prepare(tracks, RATE, tmp_path, progress=False)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open() as file:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (file.fileno() + 10, limits[1]))
+    try:
+        rows = np.arange(len(tracks))
+        chunks = store.gather(rows, np.zeros_like(rows), 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for row in rows:
+        np.testing.assert_array_equal(chunks[row], store.track(row)[:100])
+
+
+def test_killed_preparation_continues(tmp_path):
+    paths = write_tracks(tmp_path / "audio", 200, seconds=0.2)
+    process = start(tmp_path, paths)
+    wait_for_shards(tmp_path, 3)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = shards(tmp_path)
+    done = set(index(tmp_path)["path"])
+    assert 0 < len(done) < len(paths)
+    store, report = prepare(paths, RATE, tmp_path, progress=False)
+    assert report.empty
+    assert_complete(store, paths)
+    assert before.items() <= shards(tmp_path).items()
+    assert sorted(index(tmp_path)["path"]) == sorted(map(str, paths))
+
+
+def test_interrupted_preparation_keeps_the_shard_it_was_filling(tmp_path, tracks, monkeypatch):
+    def interrupting(path: str, sample_rate: int) -> NDArray[np.int16]:
+        if path == str(tracks[5]):
+            raise KeyboardInterrupt
+        return decode(path, sample_rate)
+
+    monkeypatch.setattr(zoo.store, "decode", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tracks, RATE, tmp_path, progress=False)
+    assert_complete(Store.open(tmp_path, RATE, tracks), tracks[:5])
+    monkeypatch.undo()
+    assert_complete(prepare(tracks, RATE, tmp_path, progress=False)[0], tracks)
+    assert len(index(tmp_path)) == len(tracks)
+
+
+def test_ctrl_c_keeps_what_is_decoded(tmp_path):
+    paths = write_tracks(tmp_path / "audio", 200, seconds=0.2)
+    process = start(tmp_path, paths)
+    wait_for_shards(tmp_path, 3)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in error
+    assert 0 < len(Store.open(tmp_path, RATE, paths)) < len(paths)
+    assert not list(tmp_path.glob("store/*/*.tmp"))
+    assert_complete(prepare(paths, RATE, tmp_path, progress=False)[0], paths)
+    assert len(index(tmp_path)) == len(paths)
+
+
+def test_two_processes_at_once_decode_once(tmp_path):
+    paths = write_tracks(tmp_path / "audio", 200, seconds=0.2)
+    first = start(tmp_path, paths)
+    wait_for_shards(tmp_path, 1)
+    second = start(tmp_path, list(reversed(paths)))
+    third = start(tmp_path, paths)
+    errors = [process.communicate(timeout=60)[1] for process in (first, second, third)]
+    assert [process.returncode for process in (first, second, third)] == [0, 0, 0], errors
+    assert_complete(Store.open(tmp_path, RATE, paths), paths)
+    assert sorted(index(tmp_path)["path"]) == sorted(map(str, paths))
+
+
+def test_waiting_for_another_process_says_so(tmp_path, tracks):
+    folder = tmp_path / "store" / str(RATE)
+    folder.mkdir(parents=True)
+    with zoo.store.filelock.FileLock(folder / ".lock"):
+        process = start(tmp_path, tracks[:3])
+        assert process.stderr
+        assert f"decoding into {folder}" in process.stderr.readline()
+        assert process.poll() is None and not shards(tmp_path)
+    assert process.wait(60) == 0
+    process.stderr.close()
+    assert_complete(Store.open(tmp_path, RATE, tracks[:3]), tracks[:3])
+
+
+def halve(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def empty(file: Path) -> None:
+    os.truncate(file, 0)
+
+
+@pytest.mark.filterwarnings("default:.*damaged")
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+@pytest.mark.parametrize("damage", [halve, empty, Path.unlink])
+def test_a_damaged_shard_is_ignored_and_decoded_again(
+    tmp_path, tracks, small_shards, suffix, damage
+):
+    prepare(tracks, RATE, tmp_path, progress=False)
+    damage(next(tmp_path.glob(f"store/*/*{suffix}")))
+    if suffix == ".parquet" and damage is Path.unlink:  # then it never existed
+        store = Store.open(tmp_path, RATE, tracks)
+    else:
+        with pytest.warns(UserWarning, match="damaged"):
+            store = Store.open(tmp_path, RATE, tracks)
+    assert 0 < len(store) < len(tracks)
+    assert_complete(store, [path for path in tracks if str(path) in store.paths])
+    store, report = prepare(tracks, RATE, tmp_path, progress=False)
+    assert report.empty
+    assert_complete(store, tracks)
+
+
+def test_leftovers_are_removed_after_a_day(tmp_path, tracks):
+    folder = tmp_path / "store" / str(RATE)
+    folder.mkdir(parents=True)
+    old, new = (
+        [folder / f"{age}.npy.tmp", folder / f"{age}.parquet.tmp", folder / f"{age}.npy"]
+        for age in ("old", "new")
+    )
+    for file in [*old, *new]:
+        file.write_bytes(b"cut sh")
+    two_days_ago = time.time() - 2 * 24 * 60 * 60
+    for file in old:
+        os.utime(file, (two_days_ago, two_days_ago))
+    prepare(tracks[:2], RATE, tmp_path, progress=False)
+    assert not any(file.exists() for file in old)
+    assert all(file.exists() for file in new)
+
+
+def test_an_unexpected_error_is_not_swallowed(tmp_path, tracks, monkeypatch):
+    def failing(path: str, sample_rate: int) -> NDArray[np.int16]:
+        raise ZeroDivisionError(path)
+
+    monkeypatch.setattr(zoo.store, "decode", failing)
+    with pytest.raises(ZeroDivisionError):
+        prepare(tracks, RATE, tmp_path, progress=False)
+
+
+def test_progress_is_shown_unless_refused(tmp_path, tracks, capsys):
+    prepare(tracks[:3], RATE, tmp_path / "a")
+    assert "decoding" in capsys.readouterr().err
+    prepare(tracks[:3], RATE, tmp_path / "b", progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, tracks):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(InputError, match=f"{file}.*GENRE_ZOO_CACHE"):
+        prepare(tracks, RATE, file, progress=False)
+
+
+def test_a_full_disk(tmp_path, tracks):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be written"):
+            prepare(tracks, RATE, tmp_path, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.name for file in tmp_path.glob("store/*/*")] == [".lock"]
+    assert_complete(prepare(tracks, RATE, tmp_path, progress=False)[0], tracks)
+
+
+def test_default_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GENRE_ZOO_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert default_cache() == tmp_path / ".cache" / "genre-zoo"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache() == tmp_path / "xdg" / "genre-zoo"
+    monkeypatch.setenv("GENRE_ZOO_CACHE", "~/zoo")
+    assert default_cache() == tmp_path / "zoo"

@@ -1,0 +1,47 @@
+"""Which pieces of which tracks: random chunks to train on, complete ones to evaluate.
+
+Everything is a function of (seed, epoch, step), so that a resumed run repeats the other one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def num_chunks(lengths: np.ndarray, length: int) -> np.ndarray:
+    """Return ceil(T / L), the number of chunks that cover each track."""
+    return np.maximum(1, -(-lengths // length))
+
+
+@dataclass(frozen=True)
+class TrainingChunks:
+    """One random chunk of `length` samples of each track an epoch, in a new order each time."""
+
+    lengths: np.ndarray  # samples of each training track
+    length: int  # samples
+    batch_size: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches; the last one is filled up from the start of the order."""
+        return -(-len(self.lengths) // self.batch_size)
+
+    def batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (tracks, starts in samples) of a batch, each `[B]`."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.lengths))
+        order = np.resize(order, self.steps_per_epoch * self.batch_size)
+        tracks = order[step * self.batch_size : (step + 1) * self.batch_size]
+        spare = self.lengths[tracks] - self.length
+        # a track shorter than the chunk is repeated, from any place in it
+        choices = np.where(spare >= 0, spare + 1, self.lengths[tracks])
+        return tracks, np.random.default_rng([self.seed, epoch, step]).integers(choices)
+
+
+def complete_chunks(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (track, start) of ceil(T / L) evenly spaced chunks that cover each track."""
+    counts = num_chunks(lengths, length)
+    tracks = np.repeat(np.arange(len(lengths)), counts)
+    places = np.concatenate([np.linspace(0.0, 1.0, n) if n > 1 else np.zeros(1) for n in counts])
+    starts = np.rint(places * np.maximum(lengths[tracks] - length, 0)).astype(np.int64)
+    return tracks, starts

@@ -1,0 +1,127 @@
+"""The scores of `synth`: what is played when, bar by bar, for a point in the space of factors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import RandomState
+
+from zoo.datasets.synth_sounds import SAMPLE_RATE, Array, Kit, Voicing, draw_shots, note
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A point in the space of musical factors; a genre is one."""
+
+    swing: bool = False  # the middle of the beat comes at 2/3 of it instead of 1/2
+    metre: int = 4  # beats in a bar
+    syncopated: bool = False  # drums between the beats instead of a backbeat
+    clave: str = "3-2"  # of two bars, the one with three strokes comes first (3-2) or second (2-3)
+    walking: bool = False  # the bass walks through the chord instead of repeating its root
+    minor: bool = False
+    bars_per_chord: int = 2
+    form: str = "AABB"  # the order of two riffs, a bar each: telling takes three bars, over 6 s
+
+
+@dataclass(frozen=True)
+class Piece:
+    """All that is drawn for a track but its noise."""
+
+    factors: Factors
+    tempo: float  # beats a minute
+    key: int  # semitones above A
+    loop: tuple[int, ...]  # roots of four chords, semitones above the key
+    riffs: dict[str, tuple[tuple[float, int], ...]]  # (position in beats, semitones above the root)
+    start: float  # where in the music the track begins, beats
+    kit: Kit
+    voicing: Voicing
+    tilt: float  # -0.4 (dark) to 0.6 (bright)
+    peak: float  # of full scale
+
+
+def draw_riffs(random: RandomState) -> dict[str, tuple[tuple[float, int], ...]]:
+    """Draw the two riffs: four notes each, one riff an octave above the other."""
+    degrees = (0, 7, 12, 19)  # in every chord, major or minor
+    octaves = (0, 12) if random.randint(2) else (12, 0)
+    riffs = {}
+    for name, octave in zip("AB", octaves, strict=True):
+        positions = np.sort(random.permutation(6)[:4]) / 2  # eighths that fit a bar of three beats
+        notes = [degrees[random.randint(3)] + octave for _ in positions]
+        riffs[name] = tuple(zip(positions.tolist(), notes, strict=True))
+    return riffs
+
+
+def swung(position: float, swing: bool) -> float:
+    """Move a position in beats: with swing, the middle of each beat comes at two thirds of it."""
+    if not swing:
+        return position
+    beat, rest = divmod(position, 1.0)
+    return beat + (rest * 4 / 3 if rest <= 0.5 else 2 / 3 + (rest - 0.5) * 2 / 3)
+
+
+def drum_positions(factors: Factors, bar: int) -> dict[str, list[float]]:
+    """Return the positions, in beats from the start of the bar, of each drum."""
+    three, two = ([0.0, 1.5, 3.0], [1.0, 2.0]) if factors.metre == 4 else ([0, 1, 2], [0.5, 1.5])
+    if factors.metre == 4:
+        kick, snare = ([0, 2.5], [1.5, 3.5]) if factors.syncopated else ([0, 2], [1, 3])
+    else:
+        kick, snare = ([0, 1.5], [0.5, 2.5]) if factors.syncopated else ([0], [1, 2])
+    three_first = factors.clave == "3-2"
+    return {
+        "kick": kick,
+        "snare": snare,
+        "hat": [k / 2 for k in range(2 * factors.metre)],
+        "clave": three if (bar % 2 == 0) == three_first else two,
+    }
+
+
+def pitches(piece: Piece, bar: int) -> tuple[int, list[int], list[int]]:
+    """Return the chord's root, its notes and the bass line of a bar, in semitones above A1."""
+    factors = piece.factors
+    root = piece.key + piece.loop[bar // factors.bars_per_chord % len(piece.loop)]
+    third = 3 if factors.minor else 4
+    triad = [root + 24 + step for step in (0, third, 7)]
+    chord = [p + 12 if i < piece.voicing.inversion else p for i, p in enumerate(triad)]
+    line = [0, third, 7, third + 5] if factors.walking else [0]
+    return root, chord, [root + 12 + line[beat % len(line)] for beat in range(factors.metre)]
+
+
+def _events(piece: Piece, bar: int, shots: dict[str, Array]) -> Iterator[tuple[str, float, Array]]:
+    """Yield (part, position in beats, sound) for a bar."""
+    factors, voicing, beat = piece.factors, piece.voicing, 60.0 / piece.tempo
+    for drum, positions in drum_positions(factors, bar).items():
+        yield from ((drum, position, shots[drum]) for position in positions)
+    root, chord, line = pitches(piece, bar)
+    for position, semitone in enumerate(line):
+        yield "bass", float(position), note(semitone, 0.9 * beat, voicing.bass_rolloff, 0.4)
+    for semitone in chord:
+        length = 0.95 * factors.metre * beat
+        yield "chords", 0.0, note(semitone, length, voicing.chord_rolloff, 1.5)
+    riff = piece.riffs[factors.form[bar % len(factors.form)]]
+    for place, step in riff:
+        yield "lead", place, note(root + 36 + step, 0.45 * beat, voicing.lead_rolloff, 0.3)
+
+
+def _add(total: Array, sound: Array, at: int) -> None:
+    begin, end = max(at, 0), min(at + len(sound), len(total))
+    if begin < end:
+        total[begin:end] += sound[begin - at : end - at]
+
+
+def render(piece: Piece, seconds: float, random: RandomState) -> Array:
+    """Render a piece to int16 samples; `random` gives the noise and the human timing."""
+    beat, metre = 60.0 / piece.tempo, piece.factors.metre
+    total = np.zeros(round(seconds * SAMPLE_RATE))
+    gains = {part: 10.0 ** (level / 20.0) for part, level in piece.voicing.levels.items()}
+    shots = draw_shots(piece.kit, random)
+    first = int(piece.start // metre) - 1  # a bar earlier, whose notes may reach in
+    last = int((piece.start + seconds / beat) // metre) + 1
+    for bar in range(first, last):
+        for part, position, sound in _events(piece, bar, shots):
+            when = (bar * metre + swung(position, piece.factors.swing) - piece.start) * beat
+            when += random.uniform(-0.004, 0.004)  # s
+            velocity = random.uniform(0.75, 1.0)
+            _add(total, gains[part] * velocity * sound, round(when * SAMPLE_RATE))
+    total[1:] -= piece.tilt * total[:-1].copy()
+    total *= piece.peak * 32767.0 / np.abs(total).max()
+    return np.rint(total).astype(np.int16)

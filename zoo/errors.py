@@ -1,0 +1,39 @@
+"""The one exception that is meant for people, `InputError`, and how commands show it."""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+
+class InputError(ValueError):
+    """The user's input is wrong: one sentence that names it, what is wrong and what would be right.
+
+    Commands print it without a traceback and exit with code 2.
+    """
+
+
+def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
+    """Return "did you mean a or b?" with the names nearest to `word`, else the list of all names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=most, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known are {', '.join(names)}" if names else "nothing is known"
+
+
+def guard(run: Callable[[], object]) -> None:
+    """Run a command: an `InputError` becomes one line on stderr and exit code 2.
+
+    With HYDRA_FULL_ERROR=1 the traceback is shown, for developers.
+    """
+    try:
+        run()
+    except InputError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

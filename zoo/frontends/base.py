@@ -1,0 +1,51 @@
+"""What every front end is: a module from waveforms to what a back end reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute in float32 proper: no autocast, no TF32 (each breaks decibels by several dB)."""
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        matmul = torch.backends.cuda.matmul
+        before, matmul.allow_tf32 = matmul.allow_tf32, False
+        try:
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                yield
+        finally:
+            matmul.allow_tf32 = before
+
+
+class FrontEnd(nn.Module):
+    """Waveform `[B,T]` in [-1, 1] to `[B,C,F,N]` (kind `spectrogram`) or `[B,T]` (`waveform`).
+
+    A subclass sets the attributes and writes `compute`. It is finite for silence, forward and
+    backward, and computes in float32 whatever surrounds it.
+    """
+
+    kind: str  # "spectrogram" or "waveform"
+    sample_rate: int  # Hz
+    num_channels: int  # C
+    num_bins: int  # F
+    frame_rate: float  # frames a second
+    min_samples: int  # the shortest waveform that it takes
+
+    def compute(self, x_BT: Tensor) -> Tensor:
+        """Return the features of a float32 waveform."""
+        raise NotImplementedError
+
+    def forward(self, x_BT: Tensor) -> Tensor:
+        with full_precision(x_BT.device):
+            return self.compute(x_BT.float())
+
+    def forget_frozen_kernels(self) -> None:
+        """Keep all buffers out of the state dict: they follow from the arguments."""
+        for module in self.modules():
+            module._non_persistent_buffers_set.update(module._buffers)

@@ -1,0 +1,196 @@
+"""`GenreModel`: the only place where front end, back end and head meet."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from zoo.backends.base import BackEnd
+from zoo.errors import InputError
+from zoo.frontends.base import FrontEnd
+from zoo.registry import build_named, choices
+
+Augment = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All it takes to build a model again: names of the registry and plain arguments."""
+
+    model: str
+    frontend: str
+    classes: tuple[str, ...]
+    multilabel: bool
+    clip_seconds: float  # of the chunks it was trained on
+    dropout: float = 0.0  # before the head
+    frontend_args: Mapping[str, Any] | None = None
+    backend_args: Mapping[str, Any] | None = None
+    thresholds: tuple[float, ...] | None = None  # per tag, for several labels
+
+
+def check_pair(model: str, backend: BackEnd, frontend_name: str, frontend: FrontEnd) -> None:
+    """Raise `InputError` if the back end does not read what the front end gives."""
+    if frontend.kind in backend.accepts:
+        return
+    fitting = [
+        name
+        for name in choices("frontend")
+        if build_named("frontend", name, {}).kind in backend.accepts
+    ]
+    raise InputError(
+        f"model={model} does not take frontend={frontend_name} (a {frontend.kind}); "
+        f"those that fit: {', '.join(fitting)}."
+    )
+
+
+class GenreModel(nn.Module):
+    """Waveforms at `sample_rate` in [-1, 1] to logits `[B,K]`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        args = dict(config.frontend_args or {}), dict(config.backend_args or {})
+        self.frontend: FrontEnd = build_named("frontend", config.frontend, args[0])
+        shape = self.frontend.num_channels, self.frontend.num_bins
+        self.backend: BackEnd = build_named("model", config.model, args[1], *shape)
+        check_pair(config.model, self.backend, config.frontend, self.frontend)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(self.backend.num_features, len(config.classes))
+        if self.backend.channels_last:
+            self.backend.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of the waveforms that it takes."""
+        return self.frontend.sample_rate
+
+    @property
+    def min_samples(self) -> int:
+        """The shortest waveform that it takes."""
+        frames = self.backend.min_frames / self.frontend.frame_rate
+        return max(self.frontend.min_samples, int(frames * self.sample_rate))
+
+    def embed(self, x_BT: Tensor, augment: Augment | None = None) -> Tensor:
+        """Return the back end's features `[B,D]`; `augment` changes the front end's output."""
+        if x_BT.ndim != 2 or x_BT.shape[1] < self.min_samples:
+            raise ValueError(
+                f"waveforms must be [B,T] with T of at least {self.min_samples} samples at "
+                f"{self.sample_rate} Hz, not {tuple(x_BT.shape)}"
+            )
+        features = self.frontend(x_BT)
+        if augment is not None:
+            features = augment(features)
+        if self.backend.channels_last and features.ndim == 4:
+            features = features.contiguous(memory_format=torch.channels_last)
+        return self.backend(features)
+
+    def forward(self, x_BT: Tensor, augment: Augment | None = None) -> Tensor:
+        return self.head(self.dropout(self.embed(x_BT, augment)))
+
+    def probabilities(self, logits_BK: Tensor) -> Tensor:
+        """Return float32 probabilities: of one class, or of each tag."""
+        logits_BK = logits_BK.float()
+        return logits_BK.sigmoid() if self.config.multilabel else logits_BK.softmax(-1)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write config.json, model.safetensors and a model card, as the Hub has them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        save_file(state, folder / "model.safetensors", {"format": "pt"})
+        (folder / "README.md").write_text(model_card(self))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> "GenreModel":
+        """Load a folder that `save_pretrained` wrote, or a Hub repository of that name.
+
+        Returns it in evaluation mode. Raises `InputError` for what is no such model.
+        """
+        folder = find_model(name)
+        config_file, weights_file = folder / "config.json", folder / "model.safetensors"
+        try:
+            content = json.loads(config_file.read_text("utf-8"))
+            content["classes"] = tuple(content["classes"])
+            config = ModelConfig(**content)
+        except (OSError, TypeError, KeyError, json.JSONDecodeError) as error:
+            raise InputError(
+                f"{config_file} is not the config of a Genre Zoo model: {error}."
+            ) from error
+        model = cls(config)
+        try:
+            model.load_state_dict(load_file(weights_file))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{weights_file} does not hold its weights: {reason}") from error
+        return model.eval()
+
+
+def find_model(name: str | Path) -> Path:
+    """Return the local folder with a model: a run, a model folder, or the Hub's copy of a name."""
+    path = Path(name).expanduser()
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    if path.exists() or str(name).count("/") != 1:
+        raise InputError(f"{name} holds no model: neither model/config.json nor config.json.")
+    return _download(str(name))
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["config.json", "model.safetensors", "README.md"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{name} is no folder here and not to be had from the Hub: {reason}"
+        ) from error
+
+
+def model_card(model: GenreModel) -> str:
+    """Return the text of the model card."""
+    config = model.config
+    lines = [
+        "---",
+        "library_name: genre-zoo",
+        "pipeline_tag: audio-classification",
+        "---",
+        f"# {config.model} on {config.frontend}",
+        "",
+        f"Recognises {', '.join(config.classes)} in music at {model.sample_rate} Hz mono; trained "
+        f"on chunks of {config.clip_seconds:g} s with Genre Zoo.",
+        "",
+        "```python",
+        "import zoo",
+        "",
+        'model = zoo.load_model("path/to/this/folder")',
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def config_from(config: Any, classes: Sequence[str], multilabel: bool, clip: float) -> ModelConfig:
+    """Return the model part of a composed configuration."""
+
+    def arguments(section: Any) -> dict[str, Any]:
+        return {k: v for k, v in section.items() if k not in ("_target_", "name")}
+
+    return ModelConfig(
+        model=config.model.name,
+        frontend=config.frontend.name,
+        classes=tuple(classes),
+        multilabel=multilabel,
+        clip_seconds=clip,
+        dropout=config.model.dropout,
+        frontend_args=arguments(config.frontend),
+        backend_args=arguments(config.model.backend),
+    )

@@ -1,0 +1,79 @@
+"""The registry: the folders of `configs/` name what there is; names become objects here."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.errors import InputError, nearest
+
+SET_BY_US = {"self", "cache", "num_channels", "num_bins"}  # arguments that no config gives
+
+
+@cache
+def configs_dir() -> Path:
+    """Return the folder of configurations: the repository's, else the copy in the wheel."""
+    package = Path(__file__).resolve().parent
+    repository = package.parent
+    if (repository / "pyproject.toml").exists() and (
+        repository / "configs" / "train.yaml"
+    ).exists():
+        return repository / "configs"
+    return package / "configs"
+
+
+@cache
+def groups() -> tuple[str, ...]:
+    """Return the names of what can be chosen: model, frontend, dataset..."""
+    return tuple(sorted(folder.name for folder in configs_dir().iterdir() if folder.is_dir()))
+
+
+@cache
+def choices(group: str) -> tuple[str, ...]:
+    """Return the sorted names that a group offers; none for an unknown group."""
+    return tuple(sorted(file.stem for file in (configs_dir() / group).glob("*.yaml")))
+
+
+def read_choice(group: str, name: str) -> dict[str, Any]:
+    """Return what `configs/<group>/<name>.yaml` says. Raises `InputError` for an unknown name."""
+    if name not in choices(group):
+        raise InputError(f"{group}={name} is unknown; {nearest(name, choices(group))}")
+    return yaml.safe_load((configs_dir() / group / f"{name}.yaml").read_text("utf-8")) or {}
+
+
+def locate(target: str) -> Any:
+    """Import what a `_target_` of our own configurations names."""
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def parameters(target: str) -> dict[str, Any]:
+    """Return the arguments that a `_target_` takes from its configuration: name -> annotation."""
+    signature = inspect.signature(locate(target))
+    return {n: p.annotation for n, p in signature.parameters.items() if n not in SET_BY_US}
+
+
+def build(section: Mapping[str, Any], *args: Any) -> Any:
+    """Call the section's `_target_` with `args` and the section's other keys, except its name."""
+    allowed = parameters(section["_target_"])
+    keywords = {k: v for k, v in section.items() if k in allowed}
+    return locate(section["_target_"])(*args, **keywords)
+
+
+def build_named(kind: str, name: str, arguments: Mapping[str, Any], *args: Any) -> Any:
+    """Build a registered `frontend` or `backend` (that of the model `name`) from arguments.
+
+    For arguments read from files of others: the name is looked up here, never imported from the
+    file. Raises `InputError` for unknown names and arguments.
+    """
+    section = read_choice("frontend", name) if kind == "frontend" else read_choice("model", name)
+    target = section["_target_"] if kind == "frontend" else section["model"]["backend"]["_target_"]
+    unknown = set(arguments) - set(parameters(target))
+    if unknown:
+        word = sorted(unknown)[0]
+        raise InputError(f"{kind} {name} takes no {word!r}; {nearest(word, parameters(target))}")
+    return locate(target)(*args, **arguments)

@@ -1,0 +1,119 @@
+"""What a run leaves behind: result.json, scores, pictures, and a few lines for the reader."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from zoo import plots, runtime
+from zoo.evaluate import Measured
+from zoo.model import GenreModel
+from zoo.prepare import Data
+from zoo.results import (
+    SCORES,
+    Costs,
+    Hardware,
+    Protocol,
+    Result,
+    contrast_accuracy,
+    read_result,
+    recipe_hash,
+    write_result,
+)
+from zoo.scores import EVALUATION, write_scores
+from zoo.trainer import Trainer
+
+
+def make_result(
+    trainer: Trainer,
+    model: GenreModel,
+    measured: Mapping[str, Measured],
+    threads: int,
+    precision: str,
+    started: float,
+) -> Result:
+    """Return the run's result; `started` is when it began, by `time.monotonic`."""
+    data, accelerator, progress = trainer.data, trainer.accelerator, trainer.progress
+    config: Any = OmegaConf.to_container(trainer.config)
+    manifest = data.manifest
+    parameters = list(model.parameters())
+    return Result(
+        model=model.config.model,
+        frontend=model.config.frontend,
+        protocol=Protocol(
+            dataset=manifest.name,
+            split=manifest.split_name,
+            fold=manifest.fold,
+            classes=list(manifest.classes),
+            multilabel=model.config.multilabel,
+            evaluation=EVALUATION,
+            train_fingerprint=manifest.split("train").fingerprint(),
+            test_fingerprint=measured["test"].manifest.fingerprint(),
+            contrasts=dict(manifest.contrasts),
+        ),
+        recipe=recipe_hash(config),
+        seed=trainer.config.seed,
+        threads=threads,
+        precision=precision,
+        clip_seconds=model.config.clip_seconds,
+        metrics={split: m.metrics for split, m in measured.items()},
+        best_epoch=progress.best_epoch,
+        costs=Costs(
+            parameters=sum(p.numel() for p in parameters),
+            trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+            train_seconds=progress.seconds,
+            wall_seconds=time.monotonic() - started,
+            clips_per_second=progress.clips / progress.seconds,
+            steps=progress.clips // trainer.config.batch_size,
+            epochs=progress.epoch,
+            peak_memory_bytes=runtime.peak_memory(accelerator.device),
+        ),
+        hardware=Hardware(
+            device=runtime.device_name(accelerator.device),
+            processor=runtime.processor(),
+            num_cores=os.cpu_count() or 1,
+            num_processes=accelerator.num_processes,
+        ),
+        versions=runtime.versions(),
+        config=config,
+        left_out=len(data.left_out),
+    )
+
+
+def write(
+    folder: Path, result: Result, measured: Mapping[str, Measured], history: list[dict[str, float]]
+) -> None:
+    """Write scores and pictures, and last result.json: where it is, the run is complete."""
+    for split, part in measured.items():
+        write_scores(folder / SCORES[split], part.manifest, part.scores)
+    test = measured["test"]
+    plots.confusion(folder / "confusion.png", test.manifest, test.scores)
+    plots.curves(folder / "curves.png", history, result)
+    write_result(folder, result)
+
+
+def conclusion(folder: Path) -> str:
+    """Return what the reader of a finished run wants to know."""
+    result = read_result(folder)
+    lines = ["", f"{'':24s}validation      test"]
+    for name, value in result.metrics["test"].items():
+        mark = "*" if name == result.primary else " "
+        lines.append(
+            f"{mark} {name:24s}{result.metrics['validation'].get(name, float('nan')):8.4f}  {value:8.4f}"
+        )
+    contrasts = contrast_accuracy([folder], result.protocol)
+    if contrasts:
+        lines += ["", "told apart, of pairs that differ in (0.5 is chance):"]
+        lines += [f"  {name:24s}{value:8.3f}" for name, value in contrasts.items()]
+    costs = result.costs
+    lines += [
+        "",
+        f"{costs.parameters:,} parameters, {costs.clips_per_second:.1f} clips of "
+        f"{result.clip_seconds:g} s a second in training, {costs.wall_seconds:.0f} s in all",
+        f"result: {folder / 'result.json'}",
+        f"rank it: python -m leaderboard show {folder.parent}",
+    ]
+    return "\n".join(lines)
