@@ -63,7 +63,7 @@ class GenreModel(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(self.backend.num_features, len(config.classes))
         if self.backend.channels_last:
-            self.backend.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.backend.to(memory_format=torch.channels_last)
 
     @property
     def sample_rate(self) -> int:

@@ -116,12 +116,12 @@ def summary(data: Data) -> str:
 
 
 def listen(data: Data, folder: Path, num_clips: int) -> None:
-    """Copy the first tracks of each class of the test split to `folder` as WAV."""
+    """Copy tracks of each class, from all over the test split, to `folder` as WAV."""
     import soundfile
 
     test = data.manifest.frame.loc[data.rows("test")]
     for label, rows in test.groupby("label").groups.items():
-        for row in list(rows)[:num_clips]:
+        for row in list(rows)[:: max(1, len(rows) // num_clips)][:num_clips]:
             name = str(data.manifest.frame.loc[row, "track"]).replace("/", "_")
             file = folder / str(label) / f"{Path(name).stem}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from zoo.datasets.base import encode_labels
+from zoo.datasets.base import Manifest
 from zoo.errors import InputError
-from zoo.metrics import PRIMARY, pair_accuracy
+from zoo.metrics import PRIMARY, evaluate, pair_accuracy
 
 SCHEMA = 1
 FILE = "result.json"
 SCORES = {"test": "scores.parquet", "validation": "scores_validation.parquet"}
 IDENTITY = ("track", "label", "artist", "group")  # columns of the scores beside `p:<class>`
+TOLERANCE = 1e-6  # between a run's metric and what its scores give
 NOT_RECIPE = ("seed", "output_dir", "resume", "cache_dir", "threads", "tracker", "listen")
 
 
@@ -89,12 +91,51 @@ class Result(Strict):
         return PRIMARY[self.protocol.multilabel]
 
 
-def recipe_hash(config: Mapping[str, Any]) -> str:
-    """Return the hash of a configuration without what may differ between runs to be pooled."""
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what its result.json says."""
+
+    folder: Path
+    result: Result
+
+    @property
+    def experiment(self) -> str:
+        """What the folds of one recipe and seed have in common, and other runs have not."""
+        protocol = self.result.protocol
+        by_fold = {"train_fingerprint", "test_fingerprint"} if protocol.fold is not None else set()
+        shared = protocol.model_dump(exclude={"contrasts", "fold"} | by_fold)
+        return json.dumps([shared, self.result.recipe, self.result.seed], sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One recipe and seed: its folds' test tracks measured together."""
+
+    runs: tuple[Run, ...]  # by fold
+    num_tracks: int
+    metrics: dict[str, float]
+    contrasts: dict[str, float]  # see `contrast_accuracy`
+
+    @property
+    def group(self) -> str:
+        """A hash of data, split, folds and evaluation: only equals may be ranked together."""
+        protocols = [run.result.protocol.model_dump(exclude={"contrasts"}) for run in self.runs]
+        lines = sorted(json.dumps(protocol, sort_keys=True) for protocol in protocols)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what may differ between runs to be pooled."""
     kept: dict[str, Any] = {k: v for k, v in config.items() if k not in NOT_RECIPE}
     dataset = dict(kept.get("dataset", {}))
     kept["dataset"] = {k: v for k, v in dataset.items() if k not in ("fold", "path")}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    return kept
+
+
+def recipe_hash(config: Mapping[str, Any]) -> str:
+    """Return the hash of `recipe_config`."""
+    text = json.dumps(recipe_config(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def read_result(folder: Path) -> Result:
@@ -131,17 +172,91 @@ def read_scores(file: Path, classes: Iterable[str]) -> tuple[pd.DataFrame, np.nd
 
 def pooled_scores(folders: Sequence[Path], protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
     """Return targets and probabilities of the test tracks of several runs (folds), one after
-    the other, from their score tables alone."""
-    parts = [read_scores(folder / SCORES["test"], protocol.classes) for folder in folders]
-    labels = pd.concat([tracks["label"] for tracks, _ in parts], ignore_index=True)
-    targets = encode_labels(labels, protocol.classes, protocol.multilabel)
-    return targets, np.concatenate([probabilities for _, probabilities in parts])
+    the other, from their score tables alone. Raises `InputError` where folds share a track."""
+    manifest, probabilities = _pooled_tracks(folders, protocol)
+    return manifest.targets(), probabilities
+
+
+def _pooled_tracks(folders: Sequence[Path], protocol: Protocol) -> tuple[Manifest, np.ndarray]:
+    files = [folder / SCORES["test"] for folder in folders]
+    parts = [read_scores(file, protocol.classes) for file in files]
+    manifest = Manifest(
+        protocol.dataset,
+        pd.concat([tracks for tracks, _ in parts]),
+        source=", ".join(map(str, files)),
+        classes=tuple(protocol.classes),
+        multilabel=protocol.multilabel,
+    )
+    return manifest, np.concatenate([probabilities for _, probabilities in parts])
 
 
 def contrast_accuracy(folders: Sequence[Path], protocol: Protocol) -> dict[str, float]:
-    """Return how well each of the protocol's pairs of classes is told apart; 0.5 is chance."""
-    if not protocol.contrasts:
+    """Return how well each of the protocol's pairs of classes is told apart; 0.5 is chance.
+
+    Empty where tracks have several labels: no pair is asked for there.
+    """
+    if not protocol.contrasts or protocol.multilabel:
         return {}
     pairs = pair_accuracy(*pooled_scores(folders, protocol))
     place = {name: i for i, name in enumerate(protocol.classes)}
     return {by: float(pairs[place[a], place[b]]) for by, (a, b) in protocol.contrasts.items()}
+
+
+def pool(folders: Iterable[Path], report: Callable[[str], None]) -> list[Pooled]:
+    """Return what the valid runs give, pooled over folds: one entry for each recipe and seed.
+
+    Of runs of the same recipe, seed and fold the newest counts. `report` is told what is left
+    out, and why. Each folder holds a result.json.
+    """
+    experiments: dict[str, dict[int | None, Run]] = {}
+    for folder in sorted(folders, key=lambda folder: (folder / FILE).stat().st_mtime):
+        try:
+            run = checked_run(folder)
+        except InputError as error:
+            report(f"left out: {error}")
+            continue
+        folds, fold = experiments.setdefault(run.experiment, {}), run.result.protocol.fold
+        if fold in folds:
+            report(
+                f"left out: {folds[fold].folder / FILE} is older than {folder / FILE}, "
+                "which is of the same recipe, seed and fold."
+            )
+        folds[fold] = run
+    pooled: list[Pooled] = []
+    for folds in experiments.values():
+        try:
+            pooled.append(_measure([folds[fold] for fold in sorted(folds, key=str)]))
+        except InputError as error:
+            report(f"left out: {error}")
+    return pooled
+
+
+def checked_run(folder: Path) -> Run:
+    """Read a run. Raises `InputError` where its scores are not of the tracks, or do not give the
+    primary metric, that its result names."""
+    run = Run(folder, read_result(folder))
+    result, file = run.result, folder / SCORES["test"]
+    manifest, _ = _pooled_tracks([folder], result.protocol)
+    if manifest.fingerprint() != result.protocol.test_fingerprint:
+        raise InputError(f"{file} holds other tracks or labels than those that {FILE} names.")
+    computed = _measure([run]).metrics.get(result.primary, np.nan)
+    stored = result.metrics.get("test", {}).get(result.primary, np.nan)
+    if not abs(stored - computed) <= TOLERANCE:
+        raise InputError(
+            f"{folder / FILE} says test {result.primary} {stored:.6f}, "
+            f"but {file.name} beside it gives {computed:.6f}."
+        )
+    return run
+
+
+def _measure(runs: Sequence[Run]) -> Pooled:
+    folders, protocol = [run.folder for run in runs], runs[0].result.protocol
+    try:
+        targets, probabilities = pooled_scores(folders, protocol)
+        metrics = evaluate(targets, probabilities, protocol.multilabel)
+        contrasts = contrast_accuracy(folders, protocol)
+    except InputError:
+        raise
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{folders[0] / SCORES['test']} cannot be measured: {error}.") from error
+    return Pooled(tuple(runs), len(targets), metrics, contrasts)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ class Trainer:
     @property
     def best(self) -> GenreModel:
         """The averaged model, with the best weights once `run` is over."""
-        return self.average.module
+        return cast(GenreModel, self.average.module)
 
     def run(self) -> None:
         """Train to the last epoch, or until `patience` epochs brought nothing better."""

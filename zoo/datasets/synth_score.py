@@ -1,6 +1,6 @@
 """The scores of `synth`: what is played when, bar by bar, for a point in the space of factors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,20 +59,19 @@ def swung(position: float, swing: bool) -> float:
     return beat + (rest * 4 / 3 if rest <= 0.5 else 2 / 3 + (rest - 0.5) * 2 / 3)
 
 
-def drum_positions(factors: Factors, bar: int) -> dict[str, list[float]]:
+def drum_positions(factors: Factors, bar: int) -> dict[str, Sequence[float]]:
     """Return the positions, in beats from the start of the bar, of each drum."""
-    three, two = ([0.0, 1.5, 3.0], [1.0, 2.0]) if factors.metre == 4 else ([0, 1, 2], [0.5, 1.5])
+    kick: Sequence[float]
+    snare: Sequence[float]
     if factors.metre == 4:
+        three, two = [0.0, 1.5, 3.0], [1.0, 2.0]
         kick, snare = ([0, 2.5], [1.5, 3.5]) if factors.syncopated else ([0, 2], [1, 3])
     else:
+        three, two = [0.0, 1.0, 2.0], [0.5, 1.5]
         kick, snare = ([0, 1.5], [0.5, 2.5]) if factors.syncopated else ([0], [1, 2])
-    three_first = factors.clave == "3-2"
-    return {
-        "kick": kick,
-        "snare": snare,
-        "hat": [k / 2 for k in range(2 * factors.metre)],
-        "clave": three if (bar % 2 == 0) == three_first else two,
-    }
+    three_now = (bar % 2 == 0) == (factors.clave == "3-2")
+    hat = [k / 2 for k in range(2 * factors.metre)]
+    return {"kick": kick, "snare": snare, "hat": hat, "clave": three if three_now else two}
 
 
 def pitches(piece: Piece, bar: int) -> tuple[int, list[int], list[int]]:

@@ -5,6 +5,7 @@ the same on every machine, up to far less than half a step of int16.
 """
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import RandomState
@@ -67,8 +68,8 @@ def draw_kit(random: RandomState) -> Kit:
 def draw_voicing(random: RandomState) -> Voicing:
     """Draw an artist's voicing and mix."""
     levels = {part: level + random.uniform(-3.0, 3.0) for part, level in PARTS.items()}
-    rolloffs = [random.uniform(0.35, 0.65) for _ in range(3)]
-    return Voicing(levels, *rolloffs, inversion=random.randint(3))
+    bass, chord, lead = (random.uniform(0.35, 0.65) for _ in range(3))
+    return Voicing(levels, bass, chord, lead, inversion=random.randint(3))
 
 
 def _noise(random: RandomState, num_samples: int) -> Array:
@@ -96,6 +97,7 @@ def draw_shots(kit: Kit, random: RandomState) -> dict[str, Array]:
     return {"kick": kick, "snare": snare, "hat": hat, "clave": clave}
 
 
+@lru_cache(maxsize=64)  # a track plays the same few notes again and again
 def note(semitone: int, seconds: float, rolloff: float, decay: float) -> Array:
     """A note of six harmonics, below 7 kHz, with soft ends.
 

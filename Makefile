@@ -1,0 +1,30 @@
+# Everything happens in .venv; CONSTRAINTS= (empty) takes the newest versions instead of the tested.
+PYTHON ?= python3
+CONSTRAINTS ?= -c constraints.txt
+BIN := .venv/bin
+
+.PHONY: demo test test-all check clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e ".[tensorboard,test,lint]"
+	touch $@
+
+demo: .venv/ready  ## train both models on the embedded data set and rank them
+	$(BIN)/python -m zoo.train model=linear dataset=synth output_dir=runs/demo/linear resume=true
+	$(BIN)/python -m zoo.train model=crnn dataset=synth output_dir=runs/demo/crnn resume=true
+	$(BIN)/python -m leaderboard show runs/demo --out runs/demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest -m "not slow" --durations=10
+
+test-all: .venv/ready
+	$(BIN)/python -m pytest --durations=10
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv runs build dist

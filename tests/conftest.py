@@ -1,0 +1,40 @@
+"""What tests share: the outside data where it is at hand, and a cache of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared"
+TINY_SYNTH = ("dataset.artists=8", "dataset.tracks=1", "dataset.seconds=3")  # 64 tracks
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for the whole session, also for the processes that tests start."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["GENRE_ZOO_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real audio and published weights beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the published weights and real audio of {SHARED}, which is absent")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def python() -> Run:
+    """Run `python -m ...` as a user does, in a folder of the test's."""
+
+    def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *arguments]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+
+    return run

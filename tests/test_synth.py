@@ -1,0 +1,142 @@
+"""The composed data set: the same everywhere, and different where it says so."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy._core._multiarray_umath import __cpu_dispatch__
+
+from zoo.datasets import synth
+from zoo.datasets.synth_score import Factors, render
+from zoo.datasets.synth_sounds import SAMPLE_RATE
+
+GOLDEN = {
+    ("artist00", "rock", 0): "b8f306d8c6041a24",
+    ("artist17", "rumba", 2): "e00a58850df38219",
+    ("artist42", "waltz", 1): "221b61b76a5b9dd6",
+    ("artist63", "jazz", 0): "458bf9f121c0bb3f",
+}
+
+
+def samples(name: tuple[str, str, int], seconds: float = 10.0) -> np.ndarray:
+    track = synth.compose(*name)
+    return render(track.piece, seconds, synth._random("noise", track.name))
+
+
+@pytest.mark.parametrize("name", GOLDEN, ids=lambda name: "-".join(map(str, name)))
+def test_samples_are_the_same_everywhere(name: tuple[str, str, int]) -> None:
+    x = samples(name)
+    assert x.dtype == np.int16 and len(x) == 10 * SAMPLE_RATE
+    assert hashlib.sha256(x.tobytes()).hexdigest()[:16] == GOLDEN[name]
+
+
+def test_samples_do_not_depend_on_the_instructions_of_the_processor() -> None:
+    """NumPy with none of the instructions that it would choose here computes the same."""
+    name = next(iter(GOLDEN))
+    code = f"""
+import hashlib, test_synth
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+assert not any(__cpu_features__[name] for name in __cpu_dispatch__)
+print(hashlib.sha256(test_synth.samples({name!r}).tobytes()).hexdigest()[:16])
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=Path(__file__).parent,
+        env=os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(__cpu_dispatch__)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == GOLDEN[name]
+
+
+def differing(a: str, b: str) -> set[str]:
+    one, other = asdict(synth.GENRES[a]), asdict(synth.GENRES[b])
+    return {name for name in one if one[name] != other[name]}
+
+
+def test_genres_are_points_in_the_space_of_factors() -> None:
+    assert len(synth.GENRES) == 8 and len(asdict(Factors())) == 8
+    pairs = [(a, b) for a in synth.GENRES for b in synth.GENRES if a < b]
+    assert all(differing(*pair) for pair in pairs)
+    assert sum(len(differing(*pair)) == 1 for pair in pairs) >= 6
+    named = [len(differing(*pair)) for pair in synth.CONTRASTS.values()]
+    assert sorted(named) == [1, 1, 1, 1, 1, 1, 2]
+    assert set().union(*(differing(*p) for p in synth.CONTRASTS.values())) == set(asdict(Factors()))
+
+
+@pytest.fixture(scope="module")
+def tracks() -> list[synth.Track]:
+    artists = sorted(synth.artist_splits(64))
+    return [synth.compose(a, g, n) for a in artists for g in synth.GENRES for n in range(3)]
+
+
+def test_shares(tracks: list[synth.Track]) -> None:
+    assert len(tracks) == 1536 and len({t.name for t in tracks}) == 1536
+    assert np.mean([bool(t.hybrid) for t in tracks]) == pytest.approx(synth.HYBRIDS, abs=0.015)
+    typical = [t.kit_of in synth.GENRES for t in tracks]
+    assert np.mean(typical) == pytest.approx(synth.TYPICAL_KITS, abs=0.03)
+    pure = [t for t in tracks if not t.hybrid]
+    assert all(t.piece.factors == synth.GENRES[t.label] for t in pure)
+    assert all(t.kit_of in (t.label, t.artist) for t in pure)
+
+
+def test_the_rest_has_one_distribution_for_all_genres(tracks: list[synth.Track]) -> None:
+    for name in ("tempo", "key", "tilt", "peak", "start"):
+        values = {g: [] for g in synth.GENRES}
+        for track in tracks:
+            # in bars, of which a waltz has shorter ones
+            scale = track.piece.factors.metre if name == "start" else 1
+            values[track.label].append(getattr(track.piece, name) / scale)
+        means = [np.mean(v) for v in values.values()]
+        spread = np.std(np.concatenate(list(values.values())))
+        assert np.ptp(means) < 0.4 * spread, name  # 192 tracks a genre: 0.07 each
+
+
+def test_form_takes_more_than_six_seconds() -> None:
+    bar_of_four = 4 * 60 / synth.TEMPO[1]
+    assert 3 * bar_of_four > 6
+
+
+def test_artists_are_split_40_8_16() -> None:
+    counts = Counter(synth.artist_splits(64).values())
+    assert counts == {"train": 40, "validation": 8, "test": 16}
+    assert set(synth.artist_splits(8).values()) == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("by", synth.CONTRASTS)
+def test_pairs_sound_different_in_what_they_should(by: str) -> None:
+    """The same draws in two genres: the tracks are equal but for the factor."""
+    a, b = synth.CONTRASTS[by]
+    piece = synth.compose("artist07", "rock", 0).piece
+    one, other, same = (
+        render(replace(piece, factors=synth.GENRES[g]), 6.0, np.random.RandomState(0)).astype(float)
+        for g in (a, b, a)
+    )
+    assert np.array_equal(one, same)
+    assert np.abs(one - other).mean() > 0.02 * np.abs(one).mean()
+    assert np.std(one) == pytest.approx(np.std(other), rel=0.5)  # not louder
+
+
+def test_load_writes_once_and_names_every_factor(tmp_path: Path) -> None:
+    manifest = synth.load(tmp_path, artists=4, tracks=1, seconds=1.0)
+    frame = manifest.frame
+    assert len(frame) == 4 * 8 and manifest.classes == tuple(sorted(synth.GENRES))
+    assert set(asdict(Factors())) | {"tempo", "key", "hybrid", "kit_of", "tilt", "peak"} <= set(
+        frame
+    )
+    assert frame.groupby("artist")["split"].nunique().max() == 1
+    first = Path(frame["path"][0])
+    x, rate = soundfile.read(first, dtype="int16")
+    assert rate == SAMPLE_RATE and len(x) == SAMPLE_RATE
+    assert np.array_equal(x, samples(("artist00", "anthem", 0), 1.0))
+    before = first.stat().st_mtime_ns
+    synth.load(tmp_path, artists=4, tracks=1, seconds=1.0)
+    assert first.stat().st_mtime_ns == before
