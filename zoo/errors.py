@@ -13,13 +13,15 @@ class InputError(ValueError):
     """
 
 
-def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
-    """Return "did you mean a or b?" with the names nearest to `word`, else the list of all names."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=most, cutoff=0.6)
+def nearest(word: str, known: Iterable[object], most: int = 3) -> str:
+    """Return "did you mean a or b?" with the names nearest to `word`, in whatever case, else the
+    list of all names; both end a sentence."""
+    names = sorted(map(str, known))
+    lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(word.lower(), lower, n=most, cutoff=0.6)
     if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"known are {', '.join(names)}" if names else "nothing is known"
+        return f"did you mean {' or '.join(lower[name] for name in close)}?"
+    return f"known are {', '.join(names)}." if names else "nothing is known."
 
 
 def guard(run: Callable[[], object]) -> None:

@@ -96,7 +96,7 @@ def _check_share(
         path, reason = left_out.iloc[0]
         raise InputError(
             f"{manifest.source or manifest.name}: {share:.0%} of the files are missing or broken "
-            f"(the first: {path} {reason}); mend them, or allow it with dataset.max_bad={share:.2f}."
+            f"(the first: {path} {reason}); mend them, or raise dataset.max_bad."
         )
 
 

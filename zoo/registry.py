@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -19,9 +20,7 @@ def configs_dir() -> Path:
     """Return the folder of configurations: the repository's, else the copy in the wheel."""
     package = Path(__file__).resolve().parent
     repository = package.parent
-    if (repository / "pyproject.toml").exists() and (
-        repository / "configs" / "train.yaml"
-    ).exists():
+    if (repository / "pyproject.toml").exists() and (repository / "configs/train.yaml").exists():
         return repository / "configs"
     return package / "configs"
 
@@ -29,13 +28,20 @@ def configs_dir() -> Path:
 @cache
 def groups() -> tuple[str, ...]:
     """Return the names of what can be chosen: model, frontend, dataset..."""
-    return tuple(sorted(folder.name for folder in configs_dir().iterdir() if folder.is_dir()))
+    return tuple(sorted({file.parent.name for file in configs_dir().glob("[!.]*/[!.]*.yaml")}))
 
 
 @cache
 def choices(group: str) -> tuple[str, ...]:
     """Return the sorted names that a group offers; none for an unknown group."""
-    return tuple(sorted(file.stem for file in (configs_dir() / group).glob("*.yaml")))
+    return tuple(sorted(file.stem for file in (configs_dir() / group).glob("[!.]*.yaml")))
+
+
+@cache
+def targets() -> frozenset[str]:
+    """Return every `_target_` that the configurations name."""
+    texts = (file.read_text("utf-8") for file in configs_dir().rglob("*.yaml"))
+    return frozenset(t for text in texts for t in re.findall(r"_target_:\s*([\w.]+)", text))
 
 
 def read_choice(group: str, name: str) -> dict[str, Any]:
@@ -46,14 +52,20 @@ def read_choice(group: str, name: str) -> dict[str, Any]:
 
 
 def locate(target: str) -> Any:
-    """Import what a `_target_` of our own configurations names."""
+    """Import what a `_target_` names.
+
+    Raises `InputError` for one that the configurations do not name: it came in a file of somebody
+    else, and is never called.
+    """
+    if target not in targets():
+        raise InputError(f"_target_: {target} is none of the project's own configurations.")
     module, _, name = target.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 
 def parameters(target: str) -> dict[str, Any]:
     """Return the arguments that a `_target_` takes from its configuration: name -> annotation."""
-    signature = inspect.signature(locate(target))
+    signature = inspect.signature(locate(target), eval_str=True)
     return {n: p.annotation for n, p in signature.parameters.items() if n not in SET_BY_US}
 
 
@@ -74,6 +86,6 @@ def build_named(kind: str, name: str, arguments: Mapping[str, Any], *args: Any) 
     target = section["_target_"] if kind == "frontend" else section["model"]["backend"]["_target_"]
     unknown = set(arguments) - set(parameters(target))
     if unknown:
-        word = sorted(unknown)[0]
+        word = min(unknown)
         raise InputError(f"{kind} {name} takes no {word!r}; {nearest(word, parameters(target))}")
     return locate(target)(*args, **arguments)

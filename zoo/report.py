@@ -1,5 +1,6 @@
 """What a run leaves behind: result.json, scores, pictures, and a few lines for the reader."""
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -11,7 +12,6 @@ from omegaconf import OmegaConf
 from zoo import plots, runtime
 from zoo.evaluate import Measured
 from zoo.model import GenreModel
-from zoo.prepare import Data
 from zoo.results import (
     SCORES,
     Costs,
@@ -99,11 +99,10 @@ def conclusion(folder: Path) -> str:
     """Return what the reader of a finished run wants to know."""
     result = read_result(folder)
     lines = ["", f"{'':24s}validation      test"]
+    validation = result.metrics["validation"]
     for name, value in result.metrics["test"].items():
         mark = "*" if name == result.primary else " "
-        lines.append(
-            f"{mark} {name:24s}{result.metrics['validation'].get(name, float('nan')):8.4f}  {value:8.4f}"
-        )
+        lines.append(f"{mark} {name:24s}{validation.get(name, math.nan):8.4f}  {value:8.4f}")
     contrasts = contrast_accuracy([folder], result.protocol)
     if contrasts:
         lines += ["", "told apart, of pairs that differ in (0.5 is chance):"]

@@ -159,35 +159,33 @@ def write_result(folder: Path, result: Result) -> None:
 
 def read_scores(file: Path, classes: Iterable[str]) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the tracks and their probabilities `[B,K]` in the order of `classes`."""
-    columns = [f"p:{name}" for name in classes]
+    columns = {name: f"p:{name}" for name in classes}
     try:
         table = pd.read_parquet(file)
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read as scores: {error}.") from error
-    missing = {*IDENTITY, *columns} - set(table.columns)
+    missing = {*IDENTITY, *columns.values()} - set(table.columns)
     if missing:
         raise InputError(f"{file} has no column {sorted(missing)[0]!r}: it is not a score table.")
-    return table[list(IDENTITY)], table[columns].to_numpy()
+    unknown = set(table["label"].astype(str).str.split("|").explode().str.strip()) - columns.keys()
+    if unknown:
+        raise InputError(f"{file} has the label {min(unknown)!r}, which is none of the classes.")
+    return table[list(IDENTITY)], table[list(columns.values())].to_numpy()
 
 
 def pooled_scores(folders: Sequence[Path], protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
     """Return targets and probabilities of the test tracks of several runs (folds), one after
     the other, from their score tables alone. Raises `InputError` where folds share a track."""
-    manifest, probabilities = _pooled_tracks(folders, protocol)
-    return manifest.targets(), probabilities
-
-
-def _pooled_tracks(folders: Sequence[Path], protocol: Protocol) -> tuple[Manifest, np.ndarray]:
     files = [folder / SCORES["test"] for folder in folders]
     parts = [read_scores(file, protocol.classes) for file in files]
-    manifest = Manifest(
+    tracks = Manifest(
         protocol.dataset,
         pd.concat([tracks for tracks, _ in parts]),
         source=", ".join(map(str, files)),
         classes=tuple(protocol.classes),
         multilabel=protocol.multilabel,
     )
-    return manifest, np.concatenate([probabilities for _, probabilities in parts])
+    return tracks.targets(), np.concatenate([probabilities for _, probabilities in parts])
 
 
 def contrast_accuracy(folders: Sequence[Path], protocol: Protocol) -> dict[str, float]:
@@ -199,7 +197,8 @@ def contrast_accuracy(folders: Sequence[Path], protocol: Protocol) -> dict[str, 
         return {}
     pairs = pair_accuracy(*pooled_scores(folders, protocol))
     place = {name: i for i, name in enumerate(protocol.classes)}
-    return {by: float(pairs[place[a], place[b]]) for by, (a, b) in protocol.contrasts.items()}
+    pairs_by = {by: ab for by, ab in protocol.contrasts.items() if place.keys() >= set(ab)}
+    return {by: float(pairs[place[a], place[b]]) for by, (a, b) in pairs_by.items()}
 
 
 def pool(folders: Iterable[Path], report: Callable[[str], None]) -> list[Pooled]:
@@ -212,32 +211,32 @@ def pool(folders: Iterable[Path], report: Callable[[str], None]) -> list[Pooled]
     for folder in sorted(folders, key=lambda folder: (folder / FILE).stat().st_mtime):
         try:
             run = checked_run(folder)
-        except InputError as error:
-            report(f"left out: {error}")
+        except ValueError as error:
+            report(f"{folder} is left out: {error}")
             continue
         folds, fold = experiments.setdefault(run.experiment, {}), run.result.protocol.fold
         if fold in folds:
-            report(
-                f"left out: {folds[fold].folder / FILE} is older than {folder / FILE}, "
-                "which is of the same recipe, seed and fold."
-            )
+            same = "is of the same recipe, seed and fold, and newer."
+            report(f"{folds[fold].folder} is left out: {folder} {same}")
         folds[fold] = run
     pooled: list[Pooled] = []
     for folds in experiments.values():
         try:
-            pooled.append(_measure([folds[fold] for fold in sorted(folds, key=str)]))
+            pooled.append(
+                _measure([folds[fold] for fold in sorted(folds, key=lambda fold: fold or 0)])
+            )
         except InputError as error:
-            report(f"left out: {error}")
+            report(f"{', '.join(str(run.folder) for run in folds.values())} are left out: {error}")
     return pooled
 
 
 def checked_run(folder: Path) -> Run:
-    """Read a run. Raises `InputError` where its scores are not of the tracks, or do not give the
-    primary metric, that its result names."""
+    """Read a run. Raises ValueError for scores that cannot be measured, `InputError` for those that
+    are not of the tracks, or do not give the primary metric, that result.json names."""
     run = Run(folder, read_result(folder))
     result, file = run.result, folder / SCORES["test"]
-    manifest, _ = _pooled_tracks([folder], result.protocol)
-    if manifest.fingerprint() != result.protocol.test_fingerprint:
+    tracks, _ = read_scores(file, result.protocol.classes)
+    if Manifest("", tracks, str(file)).fingerprint() != result.protocol.test_fingerprint:
         raise InputError(f"{file} holds other tracks or labels than those that {FILE} names.")
     computed = _measure([run]).metrics.get(result.primary, np.nan)
     stored = result.metrics.get("test", {}).get(result.primary, np.nan)
@@ -251,12 +250,6 @@ def checked_run(folder: Path) -> Run:
 
 def _measure(runs: Sequence[Run]) -> Pooled:
     folders, protocol = [run.folder for run in runs], runs[0].result.protocol
-    try:
-        targets, probabilities = pooled_scores(folders, protocol)
-        metrics = evaluate(targets, probabilities, protocol.multilabel)
-        contrasts = contrast_accuracy(folders, protocol)
-    except InputError:
-        raise
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{folders[0] / SCORES['test']} cannot be measured: {error}.") from error
-    return Pooled(tuple(runs), len(targets), metrics, contrasts)
+    targets, probabilities = pooled_scores(folders, protocol)
+    metrics = evaluate(targets, probabilities, protocol.multilabel)
+    return Pooled(tuple(runs), len(targets), metrics, contrast_accuracy(folders, protocol))

@@ -30,7 +30,6 @@ from zoo.audio import AudioError, content_hash, decode
 from zoo.errors import InputError
 
 SHARD_BYTES = 64 * 2**20
-MAX_MAPS = 128  # shards mapped at a time: each takes a file descriptor, of which macOS grants 256
 STALE_SECONDS = 24 * 60 * 60  # leftovers of a killed process are removed after a day
 
 INDEX = pa.schema(
@@ -48,6 +47,19 @@ KEY = ["path", "size", "mtime_ns"]
 Key = tuple[str, int, int]
 Samples = NDArray[np.int16]
 CHANGED = "changed while it was being read"
+
+
+def _max_maps() -> int:
+    """Return half of the file descriptors that the process may have: each map takes one."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 512
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # 1,024 on most Linux, 256 on macOS
+    return min(limit // 2, 2**15) if limit > 0 else 2**15
+
+
+MAX_MAPS = _max_maps()
 
 
 class Store:

@@ -10,12 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import InputError
 from zoo.results import FILE
 
 CONFIG = "config.yaml"
+MAY_DIFFER = ("output_dir", "resume", "cache_dir", "tracker", "threads")  # when a run is resumed
 
 
 def main(config: Any) -> Path:
@@ -56,6 +57,7 @@ def main(config: Any) -> Path:
     trainer = Trainer(config, model, data, accelerator, folder)
     if config.resume and trainer.resume():
         accelerator.print(f"continuing after epoch {trainer.progress.epoch}")
+    accelerator.print(trainer.plan(precision, threads))
     trainer.run()
 
     best = with_thresholds(trainer.best, data, accelerator, config.batch_size)
@@ -91,11 +93,33 @@ def claim(config: Any, dataset: str) -> Path:
             f"output_dir={folder} already holds a run ({held[0]}); "
             "give another folder, or resume=true to continue it."
         )
+    if held and (changed := _changed(config, folder)):
+        raise InputError(
+            f"output_dir={folder} holds a run of another recipe (it differs in "
+            f"{', '.join(changed)}); give another folder."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"output_dir={folder} cannot be made: {error.strerror}.") from error
     return folder
+
+
+def _changed(config: Any, folder: Path) -> list[str]:
+    """Return the keys in which the run in the folder differs, but for what may differ."""
+    if not (folder / CONFIG).exists():
+        return []
+    before, now = _flat(OmegaConf.load(folder / CONFIG)), _flat(config)
+    keys = [k for k in {**before, **now} if k not in MAY_DIFFER]
+    return [k for k in keys if before.get(k) != now.get(k)]
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        nested = isinstance(value, DictConfig)
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
 if __name__ == "__main__":

@@ -78,6 +78,17 @@ class Trainer:
         """The averaged model, with the best weights once `run` is over."""
         return cast(GenreModel, self.average.module)
 
+    def plan(self, precision: str, threads: int) -> str:
+        """Return what is about to happen, in a few words."""
+        config, device = self.raw.config, self.accelerator.device
+        where = f"{threads} threads" if device.type == "cpu" else str(device)
+        return (
+            f"{config.model} with {config.frontend} on {self.data.manifest.name}: "
+            f"{len(self.rows)} training tracks, {len(config.classes)} classes, chunks of "
+            f"{config.clip_seconds:g} s; {self.epochs} epochs of {self.chunks.steps_per_epoch} "
+            f"steps, {precision} on {where}"
+        )
+
     def run(self) -> None:
         """Train to the last epoch, or until `patience` epochs brought nothing better."""
         done = self.progress.epoch * self.chunks.steps_per_epoch

@@ -1,0 +1,59 @@
+"""`python -m leaderboard show DIR...`: rank the runs in these folders."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from leaderboard.table import make_table, to_markdown, write
+from zoo.errors import InputError, guard
+from zoo.results import FILE, pool
+
+
+def find_runs(directories: Sequence[Path]) -> list[Path]:
+    """Return the folders at or below `directories` that hold a result, each once.
+
+    Raises `InputError` for a directory that is not there or holds none.
+    """
+    found: dict[Path, Path] = {}
+    for directory in directories:
+        if not directory.is_dir():
+            raise InputError(f"{directory} is no folder; give a run, or a folder of runs.")
+        files = [file for file in sorted(directory.rglob(FILE)) if file.is_file()]
+        if not files:
+            raise InputError(
+                f"{directory} holds no {FILE}; give a finished run, or a folder of such runs."
+            )
+        for file in files:
+            found.setdefault(file.parent.resolve(), file.parent)
+    return list(found.values())
+
+
+def show(directories: Sequence[Path], out: Path | None) -> None:
+    """Print the leaderboard of the runs in `directories`, and write it to the folder `out`."""
+    folders = find_runs(directories)
+    pooled = pool(folders, report=lambda line: print(line, file=sys.stderr))
+    if not pooled:
+        raise InputError(f"none of the {len(folders)} results is valid; a leaderboard needs one.")
+    table = make_table(pooled)
+    print(to_markdown(table))
+    if out is not None:
+        write(table, out)
+        print(f"wrote {out / 'leaderboard'}.md, .csv and .parquet", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m leaderboard", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shower = commands.add_parser("show", help="print tables of the runs in folders, best first")
+    shower.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="a run, or runs")
+    shower.add_argument(
+        "--out", type=Path, metavar="DIR", help="also write Markdown, CSV and Parquet there"
+    )
+    options = parser.parse_args(arguments)
+    show(options.directories, options.out)
+
+
+if __name__ == "__main__":
+    guard(main)
