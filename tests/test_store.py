@@ -14,10 +14,12 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+import zoo.decoding
 import zoo.store
 from zoo.audio import content_hash, decode
+from zoo.decoding import prepare
 from zoo.errors import InputError
-from zoo.store import Store, default_cache, prepare
+from zoo.store import Store, default_cache
 
 RATE = 16_000
 REPOSITORY = Path(zoo.store.__file__).parents[1]
@@ -26,6 +28,7 @@ PREPARE = """
 import sys
 from pathlib import Path
 import time
+import zoo.decoding
 import zoo.store
 from zoo.audio import decode
 
@@ -33,10 +36,10 @@ def slow(path, sample_rate):
     time.sleep(0.01)
     return decode(path, sample_rate)
 
-zoo.store.decode = slow
-zoo.store.SHARD_BYTES = 100_000
+zoo.decoding.decode = slow
+zoo.decoding.SHARD_BYTES = 100_000
 cache, *paths = map(Path, sys.argv[1:])
-store, report = zoo.store.prepare(paths, 16_000, cache, progress=False)
+store, report = zoo.decoding.prepare(paths, 16_000, cache, progress=False)
 assert len(store) == len(paths), report
 """
 
@@ -90,7 +93,7 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(zoo.store, "SHARD_BYTES", 100_000)
+    monkeypatch.setattr(zoo.decoding, "SHARD_BYTES", 100_000)
     return 100_000
 
 
@@ -125,7 +128,7 @@ def test_numpy_and_pandas_read_the_files(tmp_path, tracks, small_shards):
 
 
 def test_one_track_may_be_longer_than_a_shard(tmp_path, tracks, monkeypatch):
-    monkeypatch.setattr(zoo.store, "SHARD_BYTES", 1_000)
+    monkeypatch.setattr(zoo.decoding, "SHARD_BYTES", 1_000)
     store, _ = prepare(tracks[:3], RATE, tmp_path, progress=False)
     assert_complete(store, tracks[:3])
     assert len(list(tmp_path.glob("store/*/*.npy"))) == 3
@@ -222,7 +225,7 @@ def test_pickled_store_works_and_carries_no_audio(tmp_path, tracks):
 
 def test_few_shards_are_open_at_a_time(tmp_path, tracks, monkeypatch):
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr(zoo.store, "SHARD_BYTES", 1)
+    monkeypatch.setattr(zoo.decoding, "SHARD_BYTES", 1)
     monkeypatch.setattr(zoo.store, "MAX_MAPS", 4)
     store, _ = prepare(tracks, RATE, tmp_path, progress=False)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -259,7 +262,7 @@ def test_interrupted_preparation_keeps_the_shard_it_was_filling(tmp_path, tracks
             raise KeyboardInterrupt
         return decode(path, sample_rate)
 
-    monkeypatch.setattr(zoo.store, "decode", interrupting)
+    monkeypatch.setattr(zoo.decoding, "decode", interrupting)
     with pytest.raises(KeyboardInterrupt):
         prepare(tracks, RATE, tmp_path, progress=False)
     assert_complete(Store.open(tmp_path, RATE, tracks), tracks[:5])
@@ -296,7 +299,7 @@ def test_two_processes_at_once_decode_once(tmp_path):
 def test_waiting_for_another_process_says_so(tmp_path, tracks):
     folder = tmp_path / "store" / str(RATE)
     folder.mkdir(parents=True)
-    with zoo.store.filelock.FileLock(folder / ".lock"):
+    with zoo.decoding.filelock.FileLock(folder / ".lock"):
         process = start(tmp_path, tracks[:3])
         assert process.stderr
         assert f"decoding into {folder}" in process.stderr.readline()
@@ -360,7 +363,7 @@ def test_an_unexpected_error_is_not_swallowed(tmp_path, tracks, monkeypatch):
     def failing(path: str, sample_rate: int) -> NDArray[np.int16]:
         raise ZeroDivisionError(path)
 
-    monkeypatch.setattr(zoo.store, "decode", failing)
+    monkeypatch.setattr(zoo.decoding, "decode", failing)
     with pytest.raises(ZeroDivisionError):
         prepare(tracks, RATE, tmp_path, progress=False)
 

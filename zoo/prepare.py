@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from zoo.datasets.base import IDENTITY, SPLITS, Manifest, with_splits
+from zoo.decoding import prepare
 from zoo.errors import InputError
 from zoo.registry import build
-from zoo.store import Store, default_cache, prepare
+from zoo.store import Store, default_cache
 
 COMMON = ("folds", "fold", "split_seed", "max_bad")
 
