@@ -16,10 +16,10 @@ demo: .venv/ready  ## train both models on the embedded data set and rank them
 	$(BIN)/python -m leaderboard show runs/demo --out runs/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -m "not slow" --durations=10
+	$(BIN)/python -m pytest --durations=10
 
 test-all: .venv/ready
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest -m "" --durations=10
 
 check: .venv/ready
 	$(BIN)/ruff check .

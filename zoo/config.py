@@ -7,6 +7,7 @@ checked against the type of its default.
 
 import copy
 import difflib
+import json
 import math
 import os
 import re
@@ -20,14 +21,16 @@ from typing import Any, NamedTuple, Union, get_args, get_origin
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
 from hydra.errors import ConfigCompositionException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo.errors import InputError, guard, nearest
-from zoo.registry import choices, configs_dir, groups, parameters, read_choice
+from zoo.registry import choices, configs_dir, groups, offers, parameters, read_choice
 
 NULLABLE: dict[str, type] = {  # keys that may be null and are no argument of a `_target_`
     "epochs": int,
@@ -117,9 +120,9 @@ def _compose_choices(name: str, selections: list[str]) -> dict[str, Any]:
 @contextmanager
 def _own_hydra() -> Iterator[None]:
     """Leave the state of a Hydra application that we may be part of as it is."""
-    Plugins.instance()
-    before = Singleton._instances
-    Singleton._instances = {cls: before[cls] for cls in (Plugins, ConfigStore)}
+    Plugins.instance()  # found once, not in each call
+    before, theirs = Singleton._instances, (GlobalHydra, JobRuntime, VersionBase)
+    Singleton._instances = {cls: one for cls, one in before.items() if cls not in theirs}
     try:
         yield
     finally:
@@ -132,15 +135,18 @@ def _set(content: dict[str, Any], argument: Argument) -> None:
     section: Any = content
     for part in parent_key.split(".") if parent_key else ():
         section = section.get(part) if isinstance(section, dict) else None
-    if leaf in ("_target_", "name") and isinstance(section, dict) and leaf in section:
+    if not isinstance(section, dict):
+        raise InputError(_unknown(content, key))
+    if leaf in ("_target_", "name") and leaf in section:
         group = key.partition(".")[0]
         raise InputError(f"{key} cannot be set; choose with {group}=NAME instead.")
-    if not isinstance(section, dict) or (leaf not in section and not added):
-        raise InputError(_unknown(content, key))
     allowed = parameters(section["_target_"]) if "_target_" in section else {}
-    if leaf not in section and leaf not in allowed:
+    if leaf not in {**section, **allowed}:
         known = nearest(leaf, allowed or section)
-        raise InputError(f"{parent_key or 'the configuration'} takes no {leaf!r}; {known}")
+        takes = f"{parent_key or 'the configuration'} takes no {leaf!r}; {known}"
+        raise InputError(takes if added else _unknown(content, key))
+    if leaf not in section and not added:
+        raise InputError(f"{key} has no default; add it with +{key}={typed}.")
     default = section.get(leaf)
     if isinstance(default, dict):
         inside = ", ".join(_keys(default, f"{key}."))
@@ -155,6 +161,7 @@ def value_type(key: str, default: Any, annotation: Any) -> tuple[type, bool]:
         return NULLABLE[key], True
     is_union = get_origin(annotation) in (Union, UnionType)
     parts = get_args(annotation) if is_union else (annotation,)
+    parts = tuple(list if get_origin(part) in (list, tuple) else part for part in parts)
     known = [part for part in parts if part in (*WORDS, str, Path)]
     return known[0] if known else type(default), type(None) in parts
 
@@ -168,12 +175,90 @@ def _convert(key: str, typed: str, default: Any, kind: type, nullable: bool) -> 
         typed = os.path.expanduser(typed)  # noqa: PTH111 (a Path would tidy what was typed)
     if kind not in WORDS:
         return _literal(key, typed)
-    value = _parsed(typed, kind)
+    value = _parsed(typed, kind, default)
     if value is None:
-        example = "" if default is None else f", such as {json(default)}"
+        example = "" if default is None else f", such as {json.dumps(default)}"
         raise InputError(f"{key}={typed} must be {WORDS[kind]}{example}.")
     low, high = RANGES.get(key.rpartition(".")[2], (-math.inf, math.inf))
     if kind in (int, float) and not low <= value <= high:
-        limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        limits = f"at least {low}" if high == math.inf else f"between {low} and {high}"
         raise InputError(f"{key}={typed} must be {limits}.")
     return value
+
+
+def _literal(key: str, typed: str) -> str:
+    """Return the text in the form that OmegaConf reads as it was typed."""
+    if typed == "???":
+        raise InputError(f"{key}=??? is OmegaConf's mark for what is missing; give a value.")
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", typed)
+
+
+def _parsed(typed: str, kind: type, default: Any) -> Any:
+    """Return the value of that type, or None if the text is none."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(typed.lower())
+    try:
+        if kind is list:
+            values, kinds = yaml.safe_load(typed), {*map(type, default or ())}
+            fits = isinstance(values, list) and (not kinds or {*map(type, values)} <= kinds)
+            return values if fits else None
+        number = float(typed)
+    except (ValueError, yaml.YAMLError):
+        return None
+    if kind is int:
+        return int(number) if number.is_integer() else None
+    return number if math.isfinite(number) else None
+
+
+def _unknown(content: Mapping[str, Any], key: str) -> str:
+    """Return the sentence about a key that the configuration does not have."""
+    group, _, rest = key.partition(".")
+    takers = [f"{group}={choice}" for choice in choices(group) if offers(group, choice, rest)]
+    if takers:
+        chosen = f"{group}={content.get(group, {}).get('name')}"
+        return f"{key} is not a key of {chosen}, but of {' and '.join(takers)}."
+    known = [*_keys(content), *groups()]
+    section = [k for k in known if k.startswith(f"{group}.")]
+    ends = {k.rpartition(".")[2] for k in known}
+    close = difflib.get_close_matches(key.rpartition(".")[2], ends)
+    for candidates in (section, known):
+        alike = [k for k in candidates if k.rpartition(".")[2] in close]
+        if alike:
+            best = difflib.get_close_matches(key, alike, cutoff=0)
+            return f"{key} is unknown; did you mean {' or '.join(best)}?"
+    return f"{key} is unknown; {nearest(key, section or [*content, *groups()])}"
+
+
+def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{name}.")
+        elif name not in ("_target_", "name"):
+            yield f"{prefix}{name}"
+
+
+def usage(name: str, about: str) -> str:
+    """Return the help of a command: what it is for, the choices and the keys with defaults."""
+    lines = [about.strip(), "", "Choices:"]
+    lines += [f"  {group}={'|'.join(choices(group))}" for group in groups()]
+    lines += ["", "Keys and their defaults (write section.key=value for the indented ones):"]
+    for file in dict.fromkeys(("train", name)):
+        text = (configs_dir() / f"{file}.yaml").read_text("utf-8")
+        settings = text.partition("\n\n")[2].strip()
+        lines += [f"  {line}".rstrip() for line in settings.splitlines()]
+    return "\n".join([*lines, "", "--cfg job prints all keys and values of the choices made."])
+
+
+def command(name: str, run: Callable[[Any], object], about: str) -> None:
+    """Run a command that starts from the configuration `name`, with the process's arguments.
+
+    A mistake of the user's ends with one sentence and exit code 2.
+    """
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(usage(name, about))
+    elif "--cfg" in arguments:
+        rest = [a for a in arguments if a not in ("--cfg", "job")]
+        guard(lambda: print(OmegaConf.to_yaml(compose(name, rest)), end=""))
+    else:
+        guard(lambda: run(compose(name, arguments)))

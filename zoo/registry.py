@@ -51,6 +51,15 @@ def read_choice(group: str, name: str) -> dict[str, Any]:
     return yaml.safe_load((configs_dir() / group / f"{name}.yaml").read_text("utf-8")) or {}
 
 
+def offers(group: str, choice: str, key: str) -> bool:
+    """Tell whether the choice's section has a key, such as `backend.dropout` of a model."""
+    section: Any = read_choice(group, choice)
+    section = section.get(group, section)
+    for part in key.split("."):
+        section = section.get(part, {}) if isinstance(section, dict) else {}
+    return section != {}
+
+
 def locate(target: str) -> Any:
     """Import what a `_target_` names.
 

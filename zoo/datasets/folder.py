@@ -1,5 +1,6 @@
 """`folder`: one's own music, one folder per class (or train/validation/test above them)."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -12,34 +13,60 @@ from zoo.errors import InputError
 def load(cache: Path, *, path: Path | None = None) -> Manifest:
     """Read the tracks below `path`: DIR/class/.../file, or DIR/split/class/.../file.
 
-    Raises `InputError` for a folder that is missing, empty, or has one class only.
+    Hidden files and folders are passed over, links to folders are followed. Raises `InputError`
+    for a folder that is missing, cannot be read or is empty, and for tracks in no class.
     """
     if path is None:
         raise InputError("dataset.path is not set: dataset=folder needs dataset.path=DIR.")
     root = Path(path)
     if not root.is_dir():
         raise InputError(f"dataset.path={root} is not a folder; give one with a folder per class.")
-    files = sorted(f for f in root.rglob("*") if _is_audio(f, root))
+    files = _audio_files(root)
     if not files:
         kinds = " ".join(sorted(AUDIO_SUFFIXES))
         raise InputError(f"dataset.path={root} has no audio file in it (looked for {kinds}).")
-    parts = [f.relative_to(root).parts for f in files]
-    tops = {p[0].lower() for p in parts if len(p) > 1}
-    depth = 1 if tops and tops <= {*SPLITS, *SPLIT_ALIASES} else 0
-    loose = [f for f, p in zip(files, parts, strict=True) if len(p) < depth + 2]
-    if loose:
-        raise InputError(f"{loose[0]} lies in no class: put each track below {root}/CLASS/.")
+    parts = [file.relative_to(root).parts for file in files]
+    depth = 1 if _has_splits(root, {p[0] for p in parts if len(p) > 1}) else 0
+    for file, part in zip(files, parts, strict=True):
+        if len(part) < depth + 2:
+            place = root / ("SPLIT/CLASS" if depth else "CLASS")
+            raise InputError(f"{file} lies in no class: put each track below {place}/.")
     frame = pd.DataFrame(
         {
-            "track": [f.relative_to(root).as_posix() for f in files],
-            "path": [str(f.absolute()) for f in files],
+            "track": ["/".join(p) for p in parts],
+            "path": [str(file.absolute()) for file in files],
             "label": [p[depth] for p in parts],
-            "split": [p[0].lower() if depth else "" for p in parts],
+            "split": [p[0] if depth else "" for p in parts],
         }
     )
-    return Manifest(root.absolute().name, frame, source=str(root))
+    name = Path(os.path.normpath(root.absolute())).name
+    return Manifest(name, frame, source=str(root))
 
 
-def _is_audio(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in AUDIO_SUFFIXES and not hidden and not path.is_dir()
+def _audio_files(root: Path) -> list[Path]:
+    found, seen = [], set()
+    for folder, subfolders, names in os.walk(root, onerror=_refuse, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # links in a circle, or two to one place
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    files = sorted(file for file in found if file.suffix.lower() in AUDIO_SUFFIXES)
+    for file in files:
+        if os.fsencode(file).decode(errors="ignore") != str(file):
+            raise InputError(f"{str(file)!r} has a name that is not UTF-8: rename it.")
+    return files
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+def _has_splits(root: Path, tops: set[str]) -> bool:
+    """Tell whether the folders below the root are splits, not classes."""
+    others = {top for top in tops if top.lower() not in (*SPLITS, *SPLIT_ALIASES)}
+    if others and {"train", "test"} <= {top.lower() for top in tops}:
+        raise InputError(f"{root / min(others)} lies beside train and test and is no split itself.")
+    return bool(tops) and not others

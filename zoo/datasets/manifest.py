@@ -1,5 +1,7 @@
 """`manifest`: a CSV or Parquet file that names the tracks."""
 
+import os
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -21,33 +23,38 @@ def load(cache: Path, *, path: Path | None = None) -> Manifest:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"dataset.path={file} is not a file; give a CSV or Parquet manifest.")
-    frame = _read(file)
+    frame = _read(file).rename(columns=lambda name: str(name).strip())
+    if frame.columns.has_duplicates:
+        raise InputError(f"{file} has two columns {frame.columns[frame.columns.duplicated()][0]}.")
     for column in ("path", "label"):
         if column not in frame:
             close = nearest(column, frame.columns)
             raise InputError(f"{file} has no column {column!r}, which it needs; {close}")
-    unnamed = frame["path"].isna() | (frame["path"].astype(str).str.strip() == "")
+    if frame["label"].map(pd.api.types.is_list_like).any():
+        raise InputError(f"{file} has lists of labels; join several labels by | in one text.")
+    names = frame["path"].astype(str).fillna("")
+    unnamed = (names.str.strip() == "").to_numpy()
     if unnamed.any():
-        row = int(unnamed.to_numpy().argmax()) + 1
+        row = int(unnamed.argmax()) + 1
         raise InputError(f"{file}: track number {row} has no path; each needs one.")
-    names = frame["path"].astype(str)
-    if "track" not in frame:
-        frame["track"] = names
-    frame["path"] = [str(file.parent.absolute() / Path(name).expanduser()) for name in names]
+    given = frame["track"].astype(str).fillna("") if "track" in frame else names
+    frame["track"] = given.where(given != "", names)
+    frame["path"] = [_absolute(file.parent.absolute(), name) for name in names]
     name = file.absolute().parent.name if file.stem.lower() in GENERIC else file.stem
     return Manifest(name, frame, source=str(file))
+
+
+def _absolute(folder: Path, name: str) -> str:
+    return str(folder / os.path.expanduser(name))  # noqa: PTH111 (Path's fails for no user's ~name)
 
 
 def _read(file: Path) -> pd.DataFrame:
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(file)
-        return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        pyarrow.ArrowInvalid,
-    ) as error:
-        reason = str(error).splitlines()[0]
+            return pd.read_parquet(file, dtype_backend="numpy_nullable")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # more fields than columns
+            return pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False)
+    except (OSError, ValueError, pyarrow.ArrowException, pd.errors.ParserWarning) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{file} cannot be read as CSV or Parquet: {reason}.") from error

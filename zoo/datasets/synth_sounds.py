@@ -44,7 +44,7 @@ PARTS = {  # usual level in the mix, dB
     "hat": -12.0,
     "clave": -9.0,
     "bass": -8.0,
-    "chords": -14.0,
+    "chords": -10.0,
     "lead": -9.0,
 }
 
