@@ -21,8 +21,8 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 
 from zoo import config as config_module
-from zoo import registry
-from zoo.config import assign, command, compose, value_type
+from zoo import registry, values
+from zoo.config import assign, command, compose
 from zoo.errors import InputError, nearest
 from zoo.registry import choices, configs_dir, groups, parameters, read_choice
 
@@ -433,10 +433,10 @@ def test_every_configuration_composes_and_every_key_has_a_type(name: str, datase
             ]
             for key, leaf, value, section in leaves(config):
                 allowed = parameters(section._target_) if "_target_" in section else {}
-                kind, nullable = value_type(key, value, allowed.get(leaf))
+                kind, nullable = values.value_type(key, value, allowed.get(leaf))
                 assert kind is not type(None), f"{key} has no known type: see NULLABLE"
                 assert value is not None or nullable, f"{key} may not be null"
-                low, high = config_module.RANGES.get(leaf, (value, value))
+                low, high = values.RANGES.get(leaf, (value, value))
                 assert value is None or low <= value <= high, key
 
 

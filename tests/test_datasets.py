@@ -11,7 +11,8 @@ import pytest
 
 from zoo.config import compose
 from zoo.datasets import folder, manifest
-from zoo.datasets.base import Manifest, assign_folds, with_splits
+from zoo.datasets.base import Manifest
+from zoo.datasets.splits import assign_folds, with_splits
 from zoo.errors import InputError
 from zoo.prepare import load_manifest
 

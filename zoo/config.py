@@ -7,18 +7,12 @@ checked against the type of its default.
 
 import copy
 import difflib
-import json
-import math
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -31,29 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo.errors import InputError, guard, nearest
 from zoo.registry import choices, configs_dir, groups, offers, parameters, read_choice
-
-NULLABLE: dict[str, type] = {  # keys that may be null and are no argument of a `_target_`
-    "epochs": int,
-    "micro_batch_size": int,
-    "threads": int,
-    "output_dir": Path,
-    "cache_dir": Path,
-    "dataset.folds": int,
-    "listen": Path,
-}
-COUNT, POSITIVE, SHARE = (1, math.inf), (0, math.inf), (0, 1)
-RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of their keys
-    **dict.fromkeys(("epochs", "min_steps", "patience", "threads", "listen_clips"), COUNT),
-    **dict.fromkeys(("artists", "tracks", "sample_rate", "n_fft", "hop_length", "n_mels"), COUNT),
-    **dict.fromkeys(("batch_size", "micro_batch_size", "folds"), (2, math.inf)),
-    **dict.fromkeys(("clip_seconds", "seconds"), (0.1, math.inf)),
-    **dict.fromkeys(("seed", "split_seed"), (0, 2**32 - 1)),
-    **dict.fromkeys(("fold", "lr", "weight_decay", "clip_norm", "f_min"), POSITIVE),
-    **dict.fromkeys(("mixup", "gain_db", "time_masks", "freq_masks"), POSITIVE),
-    **dict.fromkeys(("max_bad", "dropout", "warmup", "label_smoothing", "ema_decay"), SHARE),
-    **dict.fromkeys(("time_shift", "time_mask", "freq_mask"), SHARE),
-}
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+from zoo.values import convert, value_type
 
 
 class Argument(NamedTuple):
@@ -151,63 +123,7 @@ def _set(content: dict[str, Any], argument: Argument) -> None:
     if isinstance(default, dict):
         inside = ", ".join(_keys(default, f"{key}."))
         raise InputError(f"{key} is a section and takes no value itself; its keys: {inside}.")
-    section[leaf] = _convert(key, typed, default, *value_type(key, default, allowed.get(leaf)))
-
-
-def value_type(key: str, default: Any, annotation: Any) -> tuple[type, bool]:
-    """Return the type of a key's values (int, float, bool, str, Path, list) and whether they may
-    be null: as `NULLABLE` says, else the target's annotation, else the default."""
-    if key in NULLABLE:
-        return NULLABLE[key], True
-    is_union = get_origin(annotation) in (Union, UnionType)
-    parts = get_args(annotation) if is_union else (annotation,)
-    parts = tuple(list if get_origin(part) in (list, tuple) else part for part in parts)
-    known = [part for part in parts if part in (*WORDS, str, Path)]
-    return known[0] if known else type(default), type(None) in parts
-
-
-def _convert(key: str, typed: str, default: Any, kind: type, nullable: bool) -> Any:
-    if nullable and typed == "null":
-        return None
-    if kind is Path and not typed:
-        raise InputError(f"{key}= is empty; give a path.")
-    if kind is Path:
-        typed = os.path.expanduser(typed)  # noqa: PTH111 (a Path would tidy what was typed)
-    if kind not in WORDS:
-        return _literal(key, typed)
-    value = _parsed(typed, kind, default)
-    if value is None:
-        example = "" if default is None else f", such as {json.dumps(default)}"
-        raise InputError(f"{key}={typed} must be {WORDS[kind]}{example}.")
-    low, high = RANGES.get(key.rpartition(".")[2], (-math.inf, math.inf))
-    if kind in (int, float) and not low <= value <= high:
-        limits = f"at least {low}" if high == math.inf else f"between {low} and {high}"
-        raise InputError(f"{key}={typed} must be {limits}.")
-    return value
-
-
-def _literal(key: str, typed: str) -> str:
-    """Return the text in the form that OmegaConf reads as it was typed."""
-    if typed == "???":
-        raise InputError(f"{key}=??? is OmegaConf's mark for what is missing; give a value.")
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", typed)
-
-
-def _parsed(typed: str, kind: type, default: Any) -> Any:
-    """Return the value of that type, or None if the text is none."""
-    if kind is bool:
-        return {"true": True, "false": False}.get(typed.lower())
-    try:
-        if kind is list:
-            values, kinds = yaml.safe_load(typed), {*map(type, default or ())}
-            fits = isinstance(values, list) and (not kinds or {*map(type, values)} <= kinds)
-            return values if fits else None
-        number = float(typed)
-    except (ValueError, yaml.YAMLError):
-        return None
-    if kind is int:
-        return int(number) if number.is_integer() else None
-    return number if math.isfinite(number) else None
+    section[leaf] = convert(key, typed, default, *value_type(key, default, allowed.get(leaf)))
 
 
 def _unknown(content: Mapping[str, Any], key: str) -> str:

@@ -3,6 +3,7 @@
 usage: python -m zoo.prepare [model=NAME] [dataset=NAME] [dataset.path=PATH] [listen=DIR]
 """
 
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.datasets.base import IDENTITY, SPLITS, Manifest, with_splits
+from zoo.datasets.base import IDENTITY, SPLITS, Manifest
+from zoo.datasets.splits import with_splits
 from zoo.decoding import prepare
 from zoo.errors import InputError
 from zoo.registry import build
@@ -123,11 +125,16 @@ def listen(data: Data, folder: Path, num_clips: int) -> None:
     test = data.manifest.frame.loc[data.rows("test")]
     for label, rows in test.groupby("label").groups.items():
         for row in list(rows)[:: max(1, len(rows) // num_clips)][:num_clips]:
-            name = str(data.manifest.frame.loc[row, "track"]).replace("/", "_")
-            file = folder / str(label) / f"{Path(name).stem}.wav"
+            name = _file_name(data.manifest.frame.loc[row, "track"])
+            file = folder / _file_name(label) / f"{name}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(file, data.store.track(row), data.store.sample_rate)
     print(f"wrote {num_clips} clips of each class to {folder}")
+
+
+def _file_name(text: object) -> str:
+    """Return the text without what would lead to another folder."""
+    return re.sub(r"[/\\:]|^\.+", "_", str(text))
 
 
 def write_split(manifest: Manifest, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType, broadcast_object_list
 
 from zoo.errors import InputError, nearest
@@ -80,22 +81,26 @@ def on_main(call: Callable[[], T]) -> T:
     return outcome[0]
 
 
+def check_tracker(name: str) -> None:
+    """Raise `InputError` for a tracker that Accelerate does not know or that is not installed."""
+    known = ["none", *(str(t.value) for t in LoggerType if t is not LoggerType.ALL)]
+    if name not in known:
+        raise InputError(f"tracker={name} is unknown; {nearest(name, known)}")
+    at_hand = ["none", *(str(getattr(t, "value", t)) for t in get_available_trackers())]
+    if name not in at_hand:
+        raise InputError(f"tracker={name} is not installed; at hand are {', '.join(at_hand)}.")
+
+
 def make_accelerator(
     precision: str, tracker: str = "none", folder: Path | None = None
 ) -> Accelerator:
     """Return the Accelerator for fp32, bf16 or fp16, logging to a tracker if one is named."""
-    known = [str(t.value) for t in LoggerType if t is not LoggerType.ALL]
-    if tracker not in ("none", *known):
-        raise InputError(f"tracker={tracker} is unknown; {nearest(tracker, ['none', *known])}")
-    try:
-        return Accelerator(
-            mixed_precision=PRECISIONS[precision],
-            log_with=None if tracker == "none" else tracker,
-            project_dir=folder,
-            step_scheduler_with_optimizer=False,
-        )
-    except (ImportError, ValueError) as error:
-        raise InputError(f"tracker={tracker} cannot be used here: {error}.") from error
+    return Accelerator(
+        mixed_precision=PRECISIONS[precision],
+        log_with=None if tracker == "none" else tracker,
+        project_dir=folder,
+        step_scheduler_with_optimizer=False,
+    )
 
 
 def processor() -> str:

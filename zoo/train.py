@@ -34,14 +34,15 @@ def main(config: Any) -> Path:
     threads = runtime.set_threads(config.threads)
     # two classes stand in for the real ones: what does not fit is refused before data is read
     sketch = GenreModel(config_from(config, ("a", "b"), False, config.clip_seconds))
+    device = runtime.PartialState().device
+    precision = runtime.choose_precision(config.precision, sketch.backend.precision, device)
+    runtime.check_tracker(config.tracker)
     manifest = runtime.on_main(lambda: load_manifest(config))
     folder = runtime.on_main(lambda: claim(config, manifest.name))
     if (folder / FILE).exists():
         print(report.conclusion(folder))
         return folder
 
-    device = runtime.PartialState().device
-    precision = runtime.choose_precision(config.precision, sketch.backend.precision, device)
     accelerator = runtime.make_accelerator(precision, config.tracker, folder)
     accelerator.init_trackers("logs")
     with accelerator.main_process_first():
