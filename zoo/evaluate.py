@@ -24,7 +24,7 @@ from zoo.metrics import best_thresholds
 from zoo.metrics import evaluate as compute_metrics
 from zoo.model import GenreModel
 from zoo.prepare import Data, build_manifest, decode_tracks, load_manifest
-from zoo.results import Result, read_result
+from zoo.results import FILE, Result, read_result
 from zoo.scores import score_tracks, write_scores
 
 
@@ -91,13 +91,13 @@ def in_classes_of(model: GenreModel, manifest: Manifest, names: dict[str, str | 
     if unknown:
         close = nearest(unknown[0], classes)
         raise InputError(
-            f"{manifest.source or manifest.name}: the model has no class {unknown[0]!r}; {close} "
+            f"{manifest.where}: the model has no class {unknown[0]!r}; {close} "
             "Give --label-map FILE with a line `their label: our class` for each that differs."
         )
     labels = parts.map(lambda ps: "|".join(p for p in ps if p is not None))
     translated = frame.assign(label=labels)[labels != ""]
     if translated.empty:
-        raise InputError(f"{manifest.source or manifest.name}: --label-map leaves no track.")
+        raise InputError(f"{manifest.where}: --label-map leaves no track.")
     multilabel = model.config.multilabel
     return replace(manifest, frame=translated, classes=classes, multilabel=multilabel)
 
@@ -142,6 +142,14 @@ def elsewhere(
         print(f"\nwrote {out / 'scores.parquet'} and {out / 'metrics.csv'}")
 
 
+def _complete(run: Path, result: Result) -> dict[str, Any]:
+    """Return the run's configuration. Raises `InputError` if keys are missing in it."""
+    missing = set(compose("train")) - set(result.config)
+    if missing:
+        raise InputError(f"{run / FILE}: its config has no {min(map(str, missing))!r}.")
+    return result.config
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m zoo.evaluate", description=__doc__)
@@ -159,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.dataset:
         config = compose("train", [f"dataset={options.dataset}", *options.set])
     else:
-        config = assign(result.config, options.set)
+        config = assign(_complete(options.run, result), options.set)
     runtime.keep_freed_memory()
     runtime.set_threads(result.threads if config.threads is None else config.threads)
     accelerator = runtime.make_accelerator(result.precision)

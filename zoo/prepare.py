@@ -20,8 +20,6 @@ from zoo.errors import InputError
 from zoo.registry import build
 from zoo.store import Store, default_cache
 
-COMMON = ("folds", "fold", "split_seed", "max_bad")
-
 
 @dataclass(frozen=True)
 class Data:
@@ -45,8 +43,7 @@ class Data:
 
 def build_manifest(config: Any) -> Manifest:
     """Return the chosen data set as it is."""
-    section = {k: v for k, v in config.dataset.items() if k not in COMMON}
-    return build(section, cache_folder(config))
+    return build(config.dataset, cache_folder(config))
 
 
 def load_manifest(config: Any) -> Manifest:
@@ -76,7 +73,7 @@ def decode_tracks(
     place = {path: i for i, path in enumerate(store.paths)}
     kept = manifest.select(frame["path"].isin(place.keys()))
     for split in set(SPLITS) & set(frame["split"]) - set(kept.frame["split"]):
-        raise InputError(f"{manifest.source or manifest.name}: no usable track in split {split}.")
+        raise InputError(f"{manifest.where}: no usable track in split {split}.")
     rows = kept.frame["path"].map(place).to_numpy()
     return Data(kept, store.select(rows), left_out)
 
@@ -98,7 +95,7 @@ def _check_share(
     if share > most:
         path, reason = left_out.iloc[0]
         raise InputError(
-            f"{manifest.source or manifest.name}: {share:.0%} of the files are missing or broken "
+            f"{manifest.where}: {share:.0%} of the files are missing or broken "
             f"(the first: {path} {reason}); mend them, or raise dataset.max_bad."
         )
 
@@ -144,7 +141,7 @@ def write_split(manifest: Manifest, folder: Path) -> None:
 
 def main(config: Any) -> None:
     """Prepare what training with this configuration would read."""
-    frontend = build({**config.frontend})
+    frontend = build(config.frontend)
     data = decode_tracks(load_manifest(config), config, frontend.sample_rate)
     print(summary(data))
     if config.listen:
