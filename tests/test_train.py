@@ -250,6 +250,25 @@ def test_clips_are_as_long_as_the_longest_training_track(run: Path) -> None:
     assert zoo.load_model(run).config.clip_seconds == 3.0
 
 
+def test_early_stopping_and_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    values = ["model=linear", "epochs=40", "patience=2", "tracker=tensorboard", *TINY_SYNTH]
+    train(compose("train", [*values, f"output_dir={tmp_path / 'run'}"]))
+    log = pd.read_csv(tmp_path / "run" / "log.csv")
+    assert len(log) == read_result(tmp_path / "run").best_epoch + 2 < 40
+    assert list((tmp_path / "run" / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_accumulation_and_trainable_front_end(tmp_path: Path) -> None:
+    """Two micro-batches a step, class weights, mixup and masks, mel filters that learn."""
+    values = ["model=crnn", "micro_batch_size=4", "frontend.trainable=true", *TINY_SYNTH, *QUICK]
+    values += ["loss.class_weights=true", "augment.mixup=0.3", "augment.time_masks=2"]
+    train(compose("train", [*values, f"output_dir={tmp_path / 'run'}"]))
+    model = zoo.load_model(tmp_path / "run")
+    fresh = zoo.create_model("crnn", overrides=["frontend.trainable=true"])
+    assert not torch.equal(model.frontend.mel.mel_basis, fresh.frontend.mel.mel_basis)
+
+
 @pytest.mark.slow
 def test_groove8_is_learnt(shared: Path, tmp_path: Path) -> None:
     """The default recipe on real audio, one seed: well above chance, 0.125."""

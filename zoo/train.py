@@ -59,7 +59,11 @@ def main(config: Any) -> Path:
     if config.resume and trainer.resume():
         accelerator.print(f"continuing after epoch {trainer.progress.epoch}")
     accelerator.print(trainer.plan(precision, threads))
-    trainer.run()
+    try:
+        trainer.run()
+    except KeyboardInterrupt:
+        accelerator.print(f"continue with the same settings, output_dir={folder} resume=true")
+        raise
 
     best = with_thresholds(trainer.best, data, accelerator, config.batch_size)
     if accelerator.is_main_process:

@@ -102,42 +102,35 @@ class Trainer:
         )
         with bar:
             for epoch in range(self.progress.epoch, self.epochs):
+                if epoch - self.progress.best_epoch >= self.config.patience:
+                    tqdm.write(f"no better epoch in {self.config.patience}: stopping early")
+                    break
                 loss = self._train_epoch(epoch, bar)
                 self._validate(epoch, loss)
                 self._save()
-                if epoch + 1 - self.progress.best_epoch >= self.config.patience:
-                    tqdm.write(f"no better epoch in {self.config.patience}: stopping early")
-                    break
         self.average.load_state_dict(checkpoint.load(self._file("best"))["average"])
 
     def _train_epoch(self, epoch: int, bar: tqdm) -> float:
         self.model.train()
-        losses: list[float] = []
-        started, running, steps = (
-            time.monotonic(),
-            torch.zeros((), device=self.accelerator.device),
-            0,
-        )
-        for index in range(self.chunks.steps_per_epoch):
-            running, steps = running + self.step(epoch, index), steps + 1
+        started = time.monotonic()
+        losses = torch.zeros(self.chunks.steps_per_epoch, device=self.accelerator.device)
+        for index in range(len(losses)):
+            losses[index] = self.step(epoch, index)
             bar.update(self.config.batch_size)
-            last = index + 1 == self.chunks.steps_per_epoch
-            if steps == LOG_STEPS or last:
-                losses += [self._checked(float(running) / steps, epoch)] * steps
-                running, steps = torch.zeros_like(running), 0
-                bar.set_postfix(
-                    loss=f"{losses[-1]:.3f}", end=self._expected_end(started, epoch, index)
-                )
+            if (index + 1) % LOG_STEPS == 0:
+                recent = self._checked(losses[index + 1 - LOG_STEPS : index + 1], epoch)
+                bar.set_postfix(loss=f"{recent:.3f}", end=self._expected_end(started, epoch, index))
         self.progress.seconds += time.monotonic() - started
-        self.progress.clips += self.chunks.steps_per_epoch * self.config.batch_size
-        return float(np.mean(losses))
+        self.progress.clips += len(losses) * self.config.batch_size
+        return self._checked(losses, epoch)
 
     def _expected_end(self, started: float, epoch: int, index: int) -> str:
         left = self.total_steps - (epoch * self.chunks.steps_per_epoch + index + 1)
         seconds = left * (time.monotonic() - started) / (index + 1)
         return f"{datetime.now() + timedelta(seconds=seconds):%H:%M}"
 
-    def _checked(self, loss: float, epoch: int) -> float:
+    def _checked(self, losses: Tensor, epoch: int) -> float:
+        loss = losses.mean().item()
         if not np.isfinite(loss):
             raise InputError(
                 f"training diverged in epoch {epoch + 1} (the loss is {loss}); "
