@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import InputError
-from zoo.results import Hardware, Pooled, recipe_config
+from zoo.results import Hardware, Pooled, flat, recipe_config
 
 SECONDARY = {False: ("macro_f1", "log_loss"), True: ("macro_roc_auc",)}  # by multi-label
 TOLD_APART = "told apart: "  # and what the two classes differ in
@@ -98,20 +98,12 @@ def _device(hardware: Hardware) -> str:
     return hardware.processor if hardware.device == "cpu" else hardware.device
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return `{"optimizer.lr": "0.001"}` for `{"optimizer": {"lr": 0.001}}`."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value if isinstance(value, str) else json.dumps(value)
-    return flat
-
-
 def _differences(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return for each configuration the values of the keys in which not all are the same."""
-    configs = [_flat(recipe_config(recipe)) for recipe in recipes]
+    configs = [
+        {k: v if isinstance(v, str) else json.dumps(v) for k, v in flat(recipe_config(r)).items()}
+        for r in recipes
+    ]
     keys = sorted({key for config in configs for key in config})
     differ = [key for key in keys if len({config.get(key) for config in configs}) > 1]
     return [" ".join(f"{key}={c[key]}" for key in differ if key in c) for c in configs]

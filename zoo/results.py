@@ -124,6 +124,15 @@ class Pooled:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return `{"optimizer.lr": 0.001}` for `{"optimizer": {"lr": 0.001}}`."""
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        nested = isinstance(value, Mapping)
+        values |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return values
+
+
 def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without what may differ between runs to be pooled."""
     kept: dict[str, Any] = {k: v for k, v in config.items() if k not in NOT_RECIPE}

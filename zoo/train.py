@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from zoo.errors import InputError
-from zoo.results import FILE
+from zoo.results import FILE, flat
 
 CONFIG = "config.yaml"
 MAY_DIFFER = ("output_dir", "resume", "cache_dir", "tracker", "threads")  # when a run is resumed
@@ -114,17 +114,12 @@ def _changed(config: Any, folder: Path) -> list[str]:
     """Return the keys in which the run in the folder differs, but for what may differ."""
     if not (folder / CONFIG).exists():
         return []
-    before, now = _flat(OmegaConf.load(folder / CONFIG)), _flat(config)
+    contents: list[Any] = [
+        OmegaConf.to_container(c) for c in (OmegaConf.load(folder / CONFIG), config)
+    ]
+    before, now = map(flat, contents)
     keys = [k for k in {**before, **now} if k not in MAY_DIFFER]
     return [k for k in keys if before.get(k) != now.get(k)]
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        nested = isinstance(value, DictConfig)
-        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
 
 
 if __name__ == "__main__":
