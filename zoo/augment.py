@@ -34,14 +34,12 @@ class Augment:
 
     def spectrogram(self, x_BCFN: Tensor) -> Tensor:
         """Return the spectrogram with random bands of bins and frames set to its mean."""
-        if x_BCFN.ndim != 4:
+        if x_BCFN.ndim != 4 or not (self.time_masks or self.freq_masks):
             return x_BCFN
         batch, _, bins, frames = x_BCFN.shape
-        hidden = bands(batch, bins, self.freq_masks, self.freq_mask, x_BCFN.device)[
-            :, None, :, None
-        ]
-        times = bands(batch, frames, self.time_masks, self.time_mask, x_BCFN.device)
-        hidden = hidden | times[:, None, None, :]
+        bins_BF = bands(batch, bins, self.freq_masks, self.freq_mask, x_BCFN.device)
+        times_BN = bands(batch, frames, self.time_masks, self.time_mask, x_BCFN.device)
+        hidden = bins_BF[:, None, :, None] | times_BN[:, None, None, :]
         return torch.where(hidden, x_BCFN.mean((2, 3), keepdim=True), x_BCFN)
 
 
