@@ -368,7 +368,8 @@ def test_an_unexpected_error_is_not_swallowed(tmp_path, tracks, monkeypatch):
         prepare(tracks, RATE, tmp_path, progress=False)
 
 
-def test_progress_is_shown_unless_refused(tmp_path, tracks, capsys):
+def test_progress_is_shown_in_a_terminal_unless_refused(tmp_path, tracks, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     prepare(tracks[:3], RATE, tmp_path / "a")
     assert "decoding" in capsys.readouterr().err
     prepare(tracks[:3], RATE, tmp_path / "b", progress=False)
