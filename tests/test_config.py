@@ -394,10 +394,8 @@ def test_inside_a_hydra_main(their_configs: Path) -> None:
 def test_the_repository_wins_over_the_packaged_copy(
     tmp_path: Path, beside: list[str], expected: str
 ) -> None:
-    (tmp_path / "zoo").mkdir()
-    for name in ("__init__.py", "registry.py", "config.py", "errors.py"):
-        shutil.copy(ROOT / "zoo" / name, tmp_path / "zoo")
-    shutil.copytree(configs_dir(), tmp_path / "zoo" / "configs")
+    shutil.copytree(ROOT / "zoo", tmp_path / "zoo", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(configs_dir(), tmp_path / "zoo" / "configs", dirs_exist_ok=True)
     for name in beside:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
