@@ -95,9 +95,9 @@ def compose(artist: str, genre: str, number: int) -> Track:
         loop=LOOPS[random.randint(len(LOOPS))],
         riffs=draw_riffs(random),
         start=random.uniform(0, 8 * bar),  # 8 bars: the period of chords and form
-        kit=Kit(*(value * random.uniform(0.97, 1.03) for value in astuple(kit))),
+        kit=Kit(*(value * random.uniform(0.5, 1.5) for value in astuple(kit))),
         voicing=Voicing(
-            levels={part: db + random.uniform(-1, 1) for part, db in voicing.levels.items()},
+            levels={part: db + random.uniform(-7, 7) for part, db in voicing.levels.items()},
             **{k: v for k, v in vars(voicing).items() if k != "levels"},
         ),
         tilt=random.uniform(-0.4, 0.6),

@@ -43,8 +43,8 @@ PARTS = {  # usual level in the mix, dB
     "snare": -5.0,
     "hat": -12.0,
     "clave": -9.0,
-    "bass": -8.0,
-    "chords": -10.0,
+    "bass": -10.0,
+    "chords": -12.0,
     "lead": -9.0,
 }
 
@@ -67,7 +67,7 @@ def draw_kit(random: RandomState) -> Kit:
 
 def draw_voicing(random: RandomState) -> Voicing:
     """Draw an artist's voicing and mix."""
-    levels = {part: level + random.uniform(-3.0, 3.0) for part, level in PARTS.items()}
+    levels = {part: level + random.uniform(-4.0, 4.0) for part, level in PARTS.items()}
     bass, chord, lead = (random.uniform(0.35, 0.65) for _ in range(3))
     return Voicing(levels, bass, chord, lead, inversion=random.randint(3))
 
