@@ -22,9 +22,9 @@ class Kit:
     kick_decay: float  # s, time constants all
     snare_hz: float
     snare_decay: float
-    snare_noise: float  # share of noise, 0..1
+    snare_noise: float  # share of noise; over 1 the tone of the drum turns its phase
     hat_decay: float
-    hat_edge: float  # 0..1, how much of the noise's high end is kept
+    hat_edge: float  # how much of the low end of its noise is taken away
     clave_hz: float
 
 
