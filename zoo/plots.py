@@ -17,17 +17,17 @@ def confusion(file: Path, manifest: Manifest, scores: np.ndarray) -> None:
     the mean probability of each tag."""
     targets, classes = manifest.targets(), manifest.classes
     if manifest.multilabel:
-        votes, onehot, what = scores, targets, "mean probability of tag"
+        votes, onehot, what = scores, targets, "mean probability"
     else:
         onehot, votes = np.eye(len(classes))[targets], np.eye(len(classes))[scores.argmax(1)]
-        what = "share of tracks taken for"
+        what = "share of tracks"
     shares = (onehot.T @ votes) / np.maximum(onehot.sum(0)[:, None], 1)
     size = 3.5 + 0.4 * min(len(classes), MOST_NAMES)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, vmin=0, vmax=1 if not manifest.multilabel else None, cmap="Blues")
     figure.colorbar(image, label=what, shrink=0.8)
-    axes.set(xlabel=what, ylabel="true label", title=f"{manifest.name}: {len(scores)} test tracks")
+    axes.set(xlabel="taken for", ylabel="true label", title=f"{manifest.name}: {len(scores)} test tracks")
     if len(classes) <= MOST_NAMES:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)

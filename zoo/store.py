@@ -149,6 +149,7 @@ def find(folder: Path, paths: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def identity(path: str) -> tuple[int, int]:
+    """Return size (bytes) and modification time (ns) of a file; -1, -1 if it is not there."""
     try:
         stat = Path(path).stat()
     except OSError:
