@@ -27,7 +27,8 @@ def confusion(file: Path, manifest: Manifest, scores: np.ndarray) -> None:
     axes = figure.subplots()
     image = axes.imshow(shares, vmin=0, vmax=1 if not manifest.multilabel else None, cmap="Blues")
     figure.colorbar(image, label=what, shrink=0.8)
-    axes.set(xlabel="taken for", ylabel="true label", title=f"{manifest.name}: {len(scores)} test tracks")
+    title = f"{manifest.name}: {len(scores)} test tracks"
+    axes.set(xlabel="taken for", ylabel="true label", title=title)
     if len(classes) <= MOST_NAMES:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
