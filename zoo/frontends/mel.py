@@ -5,7 +5,7 @@ import torchaudio.functional as audio
 from nnAudio.features.mel import MelSpectrogram
 from torch import Tensor
 
-from zoo.errors import InputError
+from zoo.errors import InputError, check_choice
 from zoo.frontends.base import FrontEnd
 
 ENGINES = ("auto", "fft", "nnaudio")
@@ -40,8 +40,7 @@ class Mel(FrontEnd):
     ) -> None:
         super().__init__()
         f_max = sample_rate / 2 if f_max is None else f_max
-        if engine not in ENGINES:
-            raise InputError(f"frontend.engine={engine}: it must be one of {', '.join(ENGINES)}.")
+        check_choice("frontend.engine", engine, ENGINES)
         if not 0 <= f_min < f_max <= sample_rate / 2:
             raise InputError(
                 f"frontend.f_min={f_min:g} and f_max={f_max:g} must rise and lie between 0 and "

@@ -1,0 +1,54 @@
+"""`sample_cnn`: convolutions of three samples, straight from the waveform.
+
+Lee, Park, Kim, Nam 2017, Sample-level Deep Convolutional Neural Networks for Music Auto-tagging
+Using Raw Waveforms; in the shapes of the implementation published with Won et al. 2020 (MIT).
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zoo.backends.base import BackEnd
+
+CHANNELS = (128, 128, 256, 256, 256, 256, 256, 256, 512)  # each block leaves a third of the steps
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch norm, max pooling, ReLU (it may stand before the pooling)."""
+
+    def __init__(self, num_inputs: int, num_outputs: int, size: int, stride: int, pool: int):
+        super().__init__()
+        self.conv = nn.Conv1d(num_inputs, num_outputs, size, stride, padding=size // 2)
+        self.bn = nn.BatchNorm1d(num_outputs)
+        self.pool = pool
+
+    def forward(self, x_BCT: Tensor) -> Tensor:
+        return functional.max_pool1d(self.bn(self.conv(x_BCT)), self.pool).relu()
+
+
+class SampleCNN(BackEnd):
+    """`[B,T] -> [B,512]`: eleven blocks; the mean over time where the clip leaves several steps."""
+
+    accepts = ("waveform",)
+    num_features = CHANNELS[-1]
+    channels_last = False
+    min_frames = 3 ** (1 + len(CHANNELS))  # samples for one step: 59,049, at 16 kHz 3.7 s
+
+    def __init__(self, num_channels: int, num_bins: int) -> None:
+        super().__init__()
+        widths = zip((128, *CHANNELS), CHANNELS, strict=False)
+        self.layers = nn.ModuleList(
+            [
+                ConvBlock(num_channels, 128, size=3, stride=3, pool=1),
+                *(ConvBlock(a, b, size=3, stride=1, pool=3) for a, b in widths),
+                ConvBlock(512, 512, size=1, stride=1, pool=1),
+            ]
+        )
+
+    def forward(self, x_BT: Tensor) -> Tensor:
+        x_BCT = x_BT.unsqueeze(1)
+        for layer in self.layers:
+            x_BCT = layer(x_BCT)
+        return x_BCT.mean(-1)
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        return [[layer] for layer in self.layers]
