@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoo.chunks import TrainingChunks, complete_chunks
+from zoo.chunks import TrainingChunks, complete_chunks, published_chunks
 
 LENGTHS = np.array([30, 100, 101, 5, 250])
 
@@ -60,3 +60,12 @@ def test_complete_chunks_cover_every_sample(length: int) -> None:
             covered[start : start + length] = True
         assert covered.all()
         assert np.ptp(np.diff(mine)) <= 1 if len(mine) > 2 else True  # evenly spaced
+
+
+def test_published_chunks_are_sixteen_from_the_start_on() -> None:
+    tracks, starts = published_chunks(LENGTHS, 30)
+    assert np.bincount(tracks).tolist() == [1, 16, 16, 1, 16]
+    for track, samples in enumerate(LENGTHS):
+        hop = max(0, samples - 30) // 16
+        expected = [hop * number for number in range(16 if samples > 30 else 1)]
+        assert starts[tracks == track].tolist() == expected

@@ -1,6 +1,8 @@
 """The wheel: complete, and runnable from any folder."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,22 +37,36 @@ def test_wheel_holds_all_configs(installed: Path) -> None:
     assert not (installed / "tests").exists()
 
 
+def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with the installed wheel, in a folder of the test's."""
+    command, environment = [sys.executable, *arguments], os.environ | {"PYTHONPATH": str(installed)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
 def test_wheel_trains_from_any_folder(installed: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(installed)}
-
-    def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-
-    found = python("-c", "from zoo.registry import configs_dir; print(configs_dir())")
+    where = "from zoo.registry import configs_dir; print(configs_dir())"
+    found = run(installed, tmp_path, "-c", where)
     assert found.stdout.strip() == str(installed / "zoo" / "configs")
-    trained = python("-m", "zoo.train", "model=crnn", "epochs=1", *TINY_SYNTH)
+    trained = run(installed, tmp_path, "-m", "zoo.train", "model=crnn", "epochs=1", *TINY_SYNTH)
     assert trained.returncode == 0, trained.stderr
     assert len(list(tmp_path.glob("runs/synth-1/crnn/*/result.json"))) == 1
-    shown = python("-m", "leaderboard", "show", "runs")
+    shown = run(installed, tmp_path, "-m", "leaderboard", "show", "runs")
     assert shown.returncode == 0 and "crnn" in shown.stdout, shown.stderr
+
+
+def test_a_new_model_costs_two_files(installed: Path, tmp_path: Path) -> None:
+    """The example in CONTRIBUTING.md, as it stands there."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
+    code, yaml = re.findall(r"```(?:python|yaml)\n(.*?)```", text, re.DOTALL)
+    site = tmp_path / "site"
+    shutil.copytree(installed, site)
+    (site / "zoo" / "backends" / "average.py").write_text(code)
+    (site / "zoo" / "configs" / "model" / "average.yaml").write_text(yaml)
+    names = run(site, tmp_path, "-c", "import zoo; print(zoo.list_models())")
+    assert "'average'" in names.stdout
+    trained = run(site, tmp_path, "-m", "zoo.train", "model=average", "epochs=1", *TINY_SYNTH)
+    assert trained.returncode == 0, trained.stderr
+    other = ["model=average", "frontend=waveform"]
+    refused = run(site, tmp_path, "-m", "zoo.train", *other)
+    assert refused.returncode == 2
+    assert "those that fit: cqt, mel, mel128." in refused.stderr

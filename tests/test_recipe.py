@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from torch import nn
 from torch.nn import functional
 
 from zoo.augment import Augment, bands, mix, shift
-from zoo.recipe import averaged, class_weights, learning_rate, loss_function, make_optimizer
+from zoo.config import compose
+from zoo.errors import InputError
+from zoo.recipe import (
+    Phase,
+    averaged,
+    class_weights,
+    learning_rate,
+    loss_function,
+    make_optimizer,
+    read_phases,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,20 +92,60 @@ def test_tag_loss_equals_the_formula() -> None:
     torch.testing.assert_close(weights, torch.tensor([1 / 3, 3.0]))
 
 
+ADAMW = Phase("adamw", lr=2.0, weight_decay=0.5, warmup=0.1, decay="cosine")
+
+
 def test_learning_rate_rises_and_falls() -> None:
-    rates = [learning_rate(step, 100, 2.0, 0.1) for step in range(100)]
+    rates = [learning_rate(step, 100, ADAMW) for step in range(100)]
     assert rates[0] == pytest.approx(0.2) and rates[9] == rates[10] == 2.0
     assert rates[55] == pytest.approx(1 + math.cos(math.pi / 2)) and rates[-1] < 0.001
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+    constant = replace(ADAMW, decay="none", warmup=0.0)
+    assert {learning_rate(step, 100, constant) for step in range(100)} == {2.0}
 
 
 def test_only_matrices_decay() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
-    decayed, kept = make_optimizer(model, 0.1, 0.5).param_groups
+    decayed, kept = make_optimizer(model, ADAMW).param_groups
     assert decayed["weight_decay"] == 0.5 and kept["weight_decay"] == 0.0
     assert {p.ndim for p in decayed["params"]} == {2, 4}
     assert {p.ndim for p in kept["params"]} == {1}
     assert len(decayed["params"] + kept["params"]) == len(list(model.parameters()))
+
+
+def test_the_published_optimisers_decay_all() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
+    phases = read_phases(compose("train", ["recipe=published"]).optimizer)
+    assert [(p.epoch, p.name, p.lr) for p in phases] == [
+        (0, "adam", 1e-4),
+        (80, "sgd", 1e-3),
+        (100, "sgd", 1e-4),
+        (120, "sgd", 1e-5),
+    ]
+    for phase, kind in ((phases[0], torch.optim.Adam), (phases[1], torch.optim.SGD)):
+        optimizer = make_optimizer(model, phase)
+        assert type(optimizer) is kind and len(optimizer.param_groups) == 1
+        group = optimizer.param_groups[0]
+        assert group["lr"] == phase.lr and group["weight_decay"] == 1e-4
+        assert len(group["params"]) == len(list(model.parameters()))
+    assert group["nesterov"] and group["momentum"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("phases", "sentence"),
+    [
+        ("[{epoch: 3, lrr: 0.1}]", r"phases\[0\] takes no 'lrr'; did you mean lr\?"),
+        ("[{epoch: 3, name: sdg}]", r"name=sdg must be one of adamw, adam, sgd"),
+        ("[{epoch: 3}, {epoch: 2}]", r"phases\[1\].epoch=2 must be after 3"),
+        ("[{lr: 0.1}]", r"phases\[0\].epoch=0 must be after 0"),
+        ("[3]", r"phases\[0\]=3 must be a mapping"),
+        ("[{epoch: 3, lr: fast}]", r"phases\[0\].lr=fast must be a number"),
+    ],
+)
+def test_wrong_phases_are_refused(phases: str, sentence: str) -> None:
+    config = compose("train", [f"optimizer.phases={phases}"])
+    with pytest.raises(InputError, match=sentence):
+        read_phases(config.optimizer)
 
 
 def test_average_follows_its_recurrence() -> None:

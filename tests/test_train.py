@@ -86,30 +86,6 @@ def test_same_seed_same_scores_other_seed_other_scores(run: Path, tmp_path: Path
     assert read_result(tmp_path / "1").recipe == read_result(run).recipe
 
 
-def test_resume_repeats_the_uninterrupted_run(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Cut off after the first epoch, as by a kill, and continued."""
-    from zoo.trainer import Trainer
-
-    values = ("model=crnn", f"output_dir={tmp_path}", "resume=true", *TINY_SYNTH, *QUICK)
-    save = Trainer._save
-
-    def save_and_die(self: Trainer) -> None:
-        save(self)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_save", save_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            train(compose("train", values))
-    assert not (tmp_path / "result.json").exists()
-    train(compose("train", values))
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(tmp_path / "scores.parquet"), pd.read_parquet(run / "scores.parquet")
-    )
-
-
 def test_folder_of_another_run_is_refused(run: Path) -> None:
     with pytest.raises(InputError, match="already holds a run"):
         train(compose("train", ["model=linear", f"output_dir={run}", *TINY_SYNTH]))

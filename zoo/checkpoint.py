@@ -1,6 +1,8 @@
 """Checkpoints of a run: written whole or not at all."""
 
+import io
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +14,29 @@ FOLDER = "checkpoints"
 
 
 def save(file: Path, state: dict[str, Any]) -> None:
-    """Write the state under a temporary name, flush it to the disk, and rename it."""
+    """Write the state under a temporary name, flush it to the disk, and rename it.
+
+    Raises OSError if that fails (a full disk); the previous checkpoint stays as it was.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    with part.open("wb") as stream:
-        torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
+    content = io.BytesIO()  # torch writes to a full disk without saying that it is full
+    torch.save(state, content)
+    try:
+        with part.open("wb") as stream:
+            stream.write(content.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def load(file: Path) -> dict[str, Any]:
     """Read a checkpoint. Raises `InputError` if it is none."""
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{file} is not a checkpoint of this version: {reason}") from error

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+PUBLISHED_CHUNKS = 16
+
 
 def num_chunks(lengths: np.ndarray, length: int) -> np.ndarray:
     """Return ceil(T / L), the number of chunks that cover each track."""
@@ -45,3 +47,19 @@ def complete_chunks(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.nd
     places = np.concatenate([np.linspace(0.0, 1.0, n) if n > 1 else np.zeros(1) for n in counts])
     starts = np.rint(places * np.maximum(lengths[tracks] - length, 0)).astype(np.int64)
     return tracks, starts
+
+
+def published_chunks(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (track, start) of 16 evenly spaced chunks of each track, as Won et al. 2020 evaluate:
+    from its start on, at multiples of (T - L) // 16, so that the last one ends before the track.
+
+    A track that is no longer than a chunk gives one.
+    """
+    spare = np.maximum(lengths - length, 0)
+    counts = np.where(spare > 0, PUBLISHED_CHUNKS, 1)
+    tracks = np.repeat(np.arange(len(lengths)), counts)
+    numbers = np.concatenate([np.arange(n) for n in counts])
+    return tracks, numbers * (spare[tracks] // PUBLISHED_CHUNKS)
+
+
+EVALUATIONS = {"complete": complete_chunks, "published": published_chunks}

@@ -55,6 +55,7 @@ def compose(name: str, arguments: Iterable[str] = ()) -> DictConfig:
     for group, choice in chosen.items():
         read_choice(group, choice)
     content = _compose_choices(name, [f"{group}={choice}" for group, choice in chosen.items()])
+    content = _with_published(content)
     return _finished(content, [a for a in parsed if a.key not in groups()])
 
 
@@ -84,9 +85,23 @@ def _compose_choices(name: str, selections: list[str]) -> dict[str, Any]:
     with open_dict(config):
         del config["hydra"]
         for group in groups():
-            if group in chosen and group in config:
-                config[group].name = chosen[group]
+            if group in chosen:
+                config[group] = {**config.get(group, {}), "name": chosen[group]}
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def _with_published(content: dict[str, Any]) -> dict[str, Any]:
+    """With recipe=published, put what the model's section `published` says over all else."""
+    published = content.pop("published", None)
+    if content["recipe"]["name"] != "published":
+        return content
+    if published is None:
+        having = [m for m in choices("model") if "published" in read_choice("model", m)]
+        raise InputError(
+            f"recipe=published: model={content['model']['name']} has no published recipe; "
+            f"those that have one are {', '.join(having)}."
+        )
+    return OmegaConf.to_container(OmegaConf.merge(content, published))  # type: ignore[return-value]
 
 
 @contextmanager
@@ -109,7 +124,7 @@ def _set(content: dict[str, Any], argument: Argument) -> None:
         section = section.get(part) if isinstance(section, dict) else None
     if not isinstance(section, dict):
         raise InputError(_unknown(content, key))
-    if leaf in ("_target_", "name") and leaf in section:
+    if leaf in section and (leaf == "_target_" or (leaf == "name" and parent_key in groups())):
         group = key.partition(".")[0]
         raise InputError(f"{key} cannot be set; choose with {group}=NAME instead.")
     allowed = parameters(section["_target_"]) if "_target_" in section else {}
@@ -149,7 +164,7 @@ def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in content.items():
         if isinstance(value, dict):
             yield from _keys(value, f"{prefix}{name}.")
-        elif name not in ("_target_", "name"):
+        elif name != "_target_" and not (name == "name" and prefix[:-1] in groups()):
             yield f"{prefix}{name}"
 
 

@@ -24,6 +24,12 @@ def nearest(word: str, known: Iterable[object], most: int = 3) -> str:
     return f"known are {', '.join(names)}." if names else "nothing is known."
 
 
+def check_choice(key: str, value: str, known: Iterable[str]) -> None:
+    """Raise `InputError` for a value that is none of the known ones."""
+    if value not in (names := list(known)):
+        raise InputError(f"{key}={value} must be one of {', '.join(names)}.")
+
+
 def guard(run: Callable[[], object]) -> None:
     """Run a command: an `InputError` becomes one line on stderr and exit code 2.
 

@@ -24,7 +24,7 @@ from zoo.metrics import best_thresholds
 from zoo.metrics import evaluate as compute_metrics
 from zoo.model import GenreModel
 from zoo.prepare import Data, build_manifest, decode_tracks, load_manifest
-from zoo.results import FILE, Result, read_result
+from zoo.results import FILE, SCORES, Result, read_result
 from zoo.scores import score_tracks, write_scores
 
 
@@ -38,11 +38,11 @@ class Measured:
 
 
 def measure(
-    model: GenreModel, data: Data, split: str, accelerator: Accelerator, batch_size: int
+    model: GenreModel, data: Data, split: str, accelerator: Accelerator, config: Any
 ) -> Measured:
     """Score the tracks of a split."""
     rows = data.rows(split)
-    scores = score_tracks(model, data, rows, accelerator, batch_size, f"scoring {split}")
+    scores = score_tracks(model, data, rows, accelerator, config, f"scoring {split}")
     manifest = data.manifest.split(split)
     thresholds = model.config.thresholds
     metrics = compute_metrics(
@@ -55,12 +55,12 @@ def measure(
 
 
 def with_thresholds(
-    model: GenreModel, data: Data, accelerator: Accelerator, batch_size: int
+    model: GenreModel, data: Data, accelerator: Accelerator, config: Any
 ) -> GenreModel:
     """Give a model of several labels the thresholds that are best on the validation tracks."""
     if model.config.multilabel:
         rows = data.rows("validation")
-        scores = score_tracks(model, data, rows, accelerator, batch_size)
+        scores = score_tracks(model, data, rows, accelerator, config)
         thresholds = best_thresholds(data.manifest.targets()[rows], scores)
         model.config = replace(model.config, thresholds=tuple(thresholds.tolist()))
     return model
@@ -102,22 +102,42 @@ def in_classes_of(model: GenreModel, manifest: Manifest, names: dict[str, str | 
     return replace(manifest, frame=translated, classes=classes, multilabel=multilabel)
 
 
-def again(run: Path, result: Result, config: Any, accelerator: Accelerator) -> None:
+def again(
+    run: Path, result: Result, config: Any, accelerator: Accelerator, out: Path | None
+) -> None:
     """Score the run's own tracks again, print the metrics, and whether they are the same."""
     model = GenreModel.from_pretrained(run).to(accelerator.device)
     data = decode_tracks(load_manifest(config), config, model.sample_rate)
-    rows = []
-    for split in ("validation", "test"):
-        metrics = measure(model, data, split, accelerator, config.batch_size).metrics
-        before = result.metrics[split]
-        rows += [(split, k, before.get(k, np.nan), v) for k, v in metrics.items()]
-    table = pd.DataFrame(rows, columns=["split", "metric", "result.json", "now"])
+    measured = {split: measure(model, data, split, accelerator, config) for split in SCORES}
+    table = pd.DataFrame(
+        [
+            (split, name, result.metrics[split].get(name, np.nan), value)
+            for split, part in measured.items()
+            for name, value in part.metrics.items()
+        ],
+        columns=["split", "metric", "result.json", "now"],
+    ).sort_values("split", ascending=False, kind="stable")
     accelerator.print(table.to_markdown(index=False, floatfmt=".6f"))
-    if data.manifest.split("test").fingerprint() != result.protocol.test_fingerprint:
+    before = result.protocol
+    if data.manifest.split("test").fingerprint() != before.test_fingerprint:
         accelerator.print("\nThese are not the tracks that the run was tested on.")
+    elif config.evaluation != before.evaluation:
+        other = f"evaluation={config.evaluation}, in result.json {before.evaluation}"
+        accelerator.print(f"\nThe numbers of now are by {other}.")
     else:
         same = bool((table["result.json"] == table["now"]).all())
         accelerator.print("\nThe same numbers, exactly." if same else "\nThe numbers differ.")
+    if out is not None and accelerator.is_main_process:
+        write(out, table, {SCORES[split]: part for split, part in measured.items()})
+
+
+def write(out: Path, metrics: pd.DataFrame, scores: dict[str, Measured]) -> None:
+    """Write metrics.csv and the scores under their file names."""
+    out.mkdir(parents=True, exist_ok=True)
+    metrics.to_csv(out / "metrics.csv", index=False)
+    for name, part in scores.items():
+        write_scores(out / name, part.manifest, part.scores)
+    print(f"\nwrote {', '.join(str(out / name) for name in ('metrics.csv', *scores))}")
 
 
 def elsewhere(
@@ -131,15 +151,12 @@ def elsewhere(
     manifest = in_classes_of(model, manifest, read_label_map(label_map) if label_map else {})
     manifest = replace(manifest, frame=manifest.frame.assign(split="test"))
     data = decode_tracks(manifest, config, model.sample_rate, out)
-    measured = measure(model, data, "test", accelerator, config.batch_size)
+    measured = measure(model, data, "test", accelerator, config)
     table = pd.DataFrame(measured.metrics.items(), columns=["metric", manifest.name])
     accelerator.print(f"{len(measured.scores)} tracks of {manifest.name}\n")
     accelerator.print(table.to_markdown(index=False, floatfmt=".6f"))
     if out is not None and accelerator.is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out / "metrics.csv", index=False)
-        write_scores(out / "scores.parquet", measured.manifest, measured.scores)
-        print(f"\nwrote {out / 'scores.parquet'} and {out / 'metrics.csv'}")
+        write(out, table, {SCORES["test"]: measured})
 
 
 def _complete(run: Path, result: Result) -> dict[str, Any]:
@@ -174,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.dataset:
         elsewhere(options.run, config, accelerator, options.label_map, options.out)
     else:
-        again(options.run, result, config, accelerator)
+        again(options.run, result, config, accelerator, options.out)
 
 
 if __name__ == "__main__":

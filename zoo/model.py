@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from zoo.backends.base import BackEnd
@@ -103,7 +103,7 @@ class GenreModel(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        save_file(state, folder / "model.safetensors", {"format": "pt"})
+        (folder / "model.safetensors").write_bytes(save(state, {"format": "pt"}))
         (folder / "README.md").write_text(model_card(self))
 
     @classmethod

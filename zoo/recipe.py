@@ -1,12 +1,25 @@
 """The recipe: loss, optimiser, learning rate over time, averaged weights."""
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
+
+from zoo.errors import InputError, check_choice, nearest
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+}
+DECAYS = ("cosine", "none")
 
 
 def loss_function(
@@ -39,23 +52,64 @@ def class_weights(targets: np.ndarray, num_classes: int) -> Tensor:
     return torch.tensor(len(targets) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Return AdamW that decays matrices and kernels only, not biases and normalisations."""
+@dataclass(frozen=True)
+class Phase:
+    """An optimiser and its learning rate, from an epoch on to the next phase or the end."""
+
+    name: str  # of OPTIMIZERS
+    lr: float  # the peak
+    weight_decay: float
+    warmup: float  # share of all steps
+    decay: str  # of DECAYS
+    epoch: int = 0  # finished ones before it begins; the best weights are reloaded then
+
+
+def read_phases(optimizer: Mapping[str, Any]) -> list[Phase]:
+    """Return the phases of the section `optimizer`: what it says itself, then each of `phases`,
+    which states what differs. Raises `InputError` for what is none."""
+    kinds = {field.name: field.type for field in fields(Phase)}
+    first = {name: optimizer[name] for name in kinds if name in optimizer}
+    phases: list[Phase] = []
+    for number, changes in enumerate([{}, *optimizer["phases"]]):
+        key = f"optimizer.phases[{number - 1}]" if number else "optimizer"
+        if not isinstance(changes, Mapping):
+            raise InputError(f"{key}={changes} must be a mapping, such as {{epoch: 80, lr: 0.1}}.")
+        for word, value in changes.items():
+            if word not in kinds:
+                raise InputError(f"{key} takes no {word!r}; {nearest(word, kinds)}")
+            if kinds[word] is not str and not isinstance(value, int | float):
+                raise InputError(f"{key}.{word}={value} must be a number.")
+        phase = Phase(**{**first, **changes})
+        check_choice(f"{key}.name", phase.name, OPTIMIZERS)
+        check_choice(f"{key}.decay", phase.decay, DECAYS)
+        if phases and phase.epoch <= phases[-1].epoch:
+            raise InputError(f"{key}.epoch={phase.epoch} must be after {phases[-1].epoch}.")
+        phases.append(phase)
+    return phases
+
+
+def make_optimizer(model: nn.Module, phase: Phase) -> torch.optim.Optimizer:
+    """Return the phase's optimiser. AdamW decays matrices and kernels only, not biases and
+    normalisations; Adam and SGD decay all, as papers that name no exception do."""
     trainable = [p for p in model.parameters() if p.requires_grad]
+    spared = [p for p in trainable if p.ndim <= 1 and phase.name == "adamw"]
+    decayed = [p for p in trainable if p.ndim > 1 or phase.name != "adamw"]
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": phase.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr)
+    return OPTIMIZERS[phase.name]([g for g in groups if g["params"]], lr=phase.lr)
 
 
-def learning_rate(step: int, total_steps: int, peak: float, warmup: float) -> float:
+def learning_rate(step: int, total_steps: int, phase: Phase) -> float:
     """Return the rate at a step: linear warm-up over a share of the steps, then cosine to 0."""
-    warmup_steps = max(1, round(warmup * total_steps))
+    warmup_steps = round(phase.warmup * total_steps)
     if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
+        return phase.lr * (step + 1) / warmup_steps
+    if phase.decay == "none":
+        return phase.lr
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    return phase.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:

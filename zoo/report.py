@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from zoo import plots, runtime
-from zoo.evaluate import Measured
+from zoo.evaluate import Measured, measure, with_thresholds
 from zoo.model import GenreModel
 from zoo.results import (
     SCORES,
@@ -23,7 +23,7 @@ from zoo.results import (
     recipe_hash,
     write_result,
 )
-from zoo.scores import EVALUATION, write_scores
+from zoo.scores import write_scores
 from zoo.trainer import Trainer
 
 
@@ -35,7 +35,7 @@ def make_result(
     precision: str,
     started: float,
 ) -> Result:
-    """Return the run's result; `started` is when it began, by `time.monotonic`."""
+    """Return the run's result."""
     data, accelerator, progress = trainer.data, trainer.accelerator, trainer.progress
     config: Any = OmegaConf.to_container(trainer.config)
     manifest = data.manifest
@@ -49,7 +49,7 @@ def make_result(
             fold=manifest.fold,
             classes=list(manifest.classes),
             multilabel=model.config.multilabel,
-            evaluation=EVALUATION,
+            evaluation=trainer.config.evaluation,
             train_fingerprint=manifest.split("train").fingerprint(),
             test_fingerprint=measured["test"].manifest.fingerprint(),
             contrasts=dict(manifest.contrasts),
@@ -81,6 +81,26 @@ def make_result(
         config=config,
         left_out=len(data.left_out),
     )
+
+
+def conclude(trainer: Trainer, threads: int, precision: str, started: float) -> None:
+    """Save the best weights, score validation and test tracks with what was saved, and write it
+    all to the run's folder; `started` is when the run began, by `time.monotonic`."""
+    data, config, accelerator = trainer.data, trainer.config, trainer.accelerator
+    folder = trainer.folder
+    best = with_thresholds(trainer.best, data, accelerator, config)
+    if accelerator.is_main_process:
+        best.save_pretrained(folder / "model")
+    accelerator.wait_for_everyone()
+    saved = GenreModel.from_pretrained(folder).to(accelerator.device)
+    measured = {
+        split: measure(saved, data, split, accelerator, config) for split in ("validation", "test")
+    }
+    accelerator.end_training()
+    if accelerator.is_main_process:
+        result = make_result(trainer, saved, measured, threads, precision, started)
+        write(folder, result, measured, trainer.history)
+        print(conclusion(folder))
 
 
 def write(

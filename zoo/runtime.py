@@ -14,7 +14,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType, broadcast_object_list
 
-from zoo.errors import InputError, nearest
+from zoo.errors import InputError, check_choice, nearest
 
 T = TypeVar("T")
 
@@ -59,26 +59,40 @@ def choose_precision(asked: str, preferred: str, device: torch.device) -> str:
     """Return fp32, bf16 or fp16: what was asked, or for `auto` what suits model and device."""
     if asked == "auto":
         return preferred if preferred == "fp32" or computes_bf16(device) else "fp32"
-    if asked not in PRECISIONS:
-        raise InputError(f"precision={asked}: it must be one of auto, {', '.join(PRECISIONS)}.")
+    check_choice("precision", asked, ["auto", *PRECISIONS])
     if asked == "fp16" and device.type != "cuda":
         raise InputError(f"precision=fp16 needs a CUDA GPU, and this is a {device.type}; try bf16.")
     return asked
 
 
+def processes() -> PartialState:
+    """Return which process this is, of how many, and its device."""
+    return PartialState(cpu=not torch.accelerator.is_available())  # or torchrun is not seen on CPUs
+
+
 def on_main(call: Callable[[], T]) -> T:
     """Call on the main process only; return its value, or raise its `InputError`, on all."""
     outcome: list[Any] = [None, None]
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         try:
             outcome[0] = call()
         except InputError as error:
             outcome[1] = error
-    if PartialState().num_processes > 1:
+    if processes().num_processes > 1:
         broadcast_object_list(outcome)
     if outcome[1] is not None:
         raise outcome[1]
     return outcome[0]
+
+
+def check_batch(batch_size: int) -> None:
+    """Raise `InputError` for a batch that the processes cannot share, two clips each at least."""
+    number = processes().num_processes
+    if batch_size % number or batch_size < 2 * number:
+        raise InputError(
+            f"batch_size={batch_size} cannot be shared by {number} processes, two clips each at "
+            f"least; try {max(2, batch_size // number) * number}."
+        )
 
 
 def check_tracker(name: str) -> None:
@@ -96,6 +110,7 @@ def make_accelerator(
 ) -> Accelerator:
     """Return the Accelerator for fp32, bf16 or fp16, logging to a tracker if one is named."""
     return Accelerator(
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=PRECISIONS[precision],
         log_with=None if tracker == "none" else tracker,
         project_dir=folder,

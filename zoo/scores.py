@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from zoo.chunks import complete_chunks
+from zoo.chunks import EVALUATIONS
 from zoo.datasets.base import Manifest
 from zoo.model import GenreModel
 from zoo.prepare import Data
-
-EVALUATION = "complete"  # ceil(T/L) evenly spaced chunks that cover the track
 
 
 @torch.inference_mode()
@@ -24,20 +23,21 @@ def score_tracks(
     data: Data,
     rows: np.ndarray,
     accelerator: Accelerator,
-    batch_size: int,
+    config: Any,
     progress: str = "",
 ) -> np.ndarray:
     """Return float32 probabilities `[len(rows),K]`, the same on every process.
 
-    Each process scores its share of the tracks, chunks of `model.config.clip_seconds` in float32.
+    Each process scores its share of the tracks, in chunks of `model.config.clip_seconds` where
+    `config.evaluation` (of `EVALUATIONS`) places them.
     """
     was_training = model.training
     model.eval()
     mine = np.arange(accelerator.process_index, len(rows), accelerator.num_processes)
     length = chunk_length(model)
-    tracks, starts = complete_chunks(data.store.lengths[rows[mine]], length)
+    tracks, starts = EVALUATIONS[config.evaluation](data.store.lengths[rows[mine]], length)
     total = np.zeros((len(mine), len(model.config.classes)))
-    batches = list(_batches(len(tracks), batch_size))
+    batches = list(_batches(len(tracks), config.batch_size))
     for batch in tqdm(batches, progress, leave=False, disable=None if progress else True):
         waveform = data.store.gather(rows[mine][tracks[batch]], starts[batch], length)
         with accelerator.autocast():

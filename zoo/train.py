@@ -5,18 +5,22 @@ usage: python -m zoo.train [model=NAME] [frontend=NAME] [dataset=NAME] [dataset.
        python -m zoo.train --cfg job    (print the configuration and stop)
 """
 
+import errno
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from zoo.errors import InputError
+from zoo.datasets.base import Manifest
+from zoo.errors import InputError, check_choice
 from zoo.results import FILE, flat
 
 CONFIG = "config.yaml"
-MAY_DIFFER = ("output_dir", "resume", "cache_dir", "tracker", "threads")  # when a run is resumed
+MAY_DIFFER = ("output_dir", "resume", "cache_dir", "tracker", "threads", "checkpoint_minutes")
 
 
 def main(config: Any) -> Path:
@@ -24,62 +28,79 @@ def main(config: Any) -> Path:
     import torch
 
     from zoo import report, runtime
-    from zoo.evaluate import measure, with_thresholds
     from zoo.model import GenreModel, config_from
-    from zoo.prepare import decode_tracks, load_manifest, write_split
+    from zoo.prepare import decode_tracks, load_manifest
     from zoo.trainer import Trainer
 
     started = time.monotonic()
     runtime.keep_freed_memory()
     threads = runtime.set_threads(config.threads)
-    # two classes stand in for the real ones: what does not fit is refused before data is read
-    sketch = GenreModel(config_from(config, ("a", "b"), False, config.clip_seconds))
-    device = runtime.PartialState().device
-    precision = runtime.choose_precision(config.precision, sketch.backend.precision, device)
-    runtime.check_tracker(config.tracker)
+    precision, sample_rate, min_samples = check(config)
     manifest = runtime.on_main(lambda: load_manifest(config))
     folder = runtime.on_main(lambda: claim(config, manifest.name))
     if (folder / FILE).exists():
-        print(report.conclusion(folder))
+        runtime.on_main(lambda: print(report.conclusion(folder)))
         return folder
 
     accelerator = runtime.make_accelerator(precision, config.tracker, folder)
     accelerator.init_trackers("logs")
-    with accelerator.main_process_first():
-        data = decode_tracks(manifest, config, sketch.sample_rate, folder)
-    if accelerator.is_main_process:
-        write_split(data.manifest, folder)
-        (folder / CONFIG).write_text(OmegaConf.to_yaml(config))
-
-    torch.manual_seed(config.seed)
-    clip = data.clip_seconds(config.clip_seconds, sketch.min_samples)
-    classes, multilabel = manifest.classes, bool(manifest.multilabel)
-    model = GenreModel(config_from(config, classes, multilabel, clip))
-    trainer = Trainer(config, model, data, accelerator, folder)
-    if config.resume and trainer.resume():
-        accelerator.print(f"continuing after epoch {trainer.progress.epoch}")
-    accelerator.print(trainer.plan(precision, threads))
-    try:
+    with writing(folder):
+        with accelerator.main_process_first():
+            data = decode_tracks(manifest, config, sample_rate, folder)
+        runtime.on_main(lambda: describe(config, data.manifest, folder))
+        torch.manual_seed(config.seed)
+        clip = data.clip_seconds(config.clip_seconds, min_samples)
+        multilabel = bool(manifest.multilabel)
+        model = GenreModel(config_from(config, manifest.classes, multilabel, clip))
+        trainer = Trainer(config, model, data, accelerator, folder)
+        if config.resume and trainer.resume():
+            accelerator.print(f"continuing after {trainer.progress}")
+        accelerator.print(trainer.plan(precision, threads))
         trainer.run()
-    except KeyboardInterrupt:
-        accelerator.print(f"continue with the same settings, output_dir={folder} resume=true")
-        raise
-
-    best = with_thresholds(trainer.best, data, accelerator, config.batch_size)
-    if accelerator.is_main_process:
-        best.save_pretrained(folder / "model")
-    accelerator.wait_for_everyone()
-    saved = GenreModel.from_pretrained(folder).to(accelerator.device)
-    measured = {
-        split: measure(saved, data, split, accelerator, config.batch_size)
-        for split in ("validation", "test")
-    }
-    accelerator.end_training()
-    if accelerator.is_main_process:
-        result = report.make_result(trainer, saved, measured, threads, precision, started)
-        report.write(folder, result, measured, trainer.history)
-        print(report.conclusion(folder))
+        report.conclude(trainer, threads, precision, started)
     return folder
+
+
+def check(config: Any) -> tuple[str, int, int]:
+    """Refuse what does not fit before any data is read; return the precision, and the sample rate
+    (Hz) and the shortest clip (samples) of the model."""
+    from zoo import runtime
+    from zoo.chunks import EVALUATIONS
+    from zoo.model import GenreModel, config_from
+    from zoo.recipe import read_phases
+
+    sketch = GenreModel(config_from(config, ("two", "classes"), False, config.clip_seconds))
+    device = runtime.processes().device
+    check_choice("evaluation", config.evaluation, EVALUATIONS)
+    read_phases(config.optimizer)
+    runtime.check_tracker(config.tracker)
+    runtime.check_batch(config.batch_size)
+    precision = runtime.choose_precision(config.precision, sketch.backend.precision, device)
+    return precision, sketch.sample_rate, sketch.min_samples
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn the error of a full disk into a sentence that says what is left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        last = folder / "checkpoints" / "last.pt"
+        kept = f"{last} is whole" if last.exists() else "there is no checkpoint yet"
+        raise InputError(
+            f"{error.filename or folder}: {error.strerror}; {kept}. Make room, then continue with "
+            f"the same settings, output_dir={folder} resume=true."
+        ) from error
+
+
+def describe(config: Any, manifest: Manifest, folder: Path) -> None:
+    """Write what the run is of: its configuration and its splits."""
+    from zoo.prepare import write_split
+
+    write_split(manifest, folder)
+    (folder / CONFIG).write_text(OmegaConf.to_yaml(config))
 
 
 def claim(config: Any, dataset: str) -> Path:

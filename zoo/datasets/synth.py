@@ -11,6 +11,7 @@ Everything is float64 arithmetic and `numpy.random.RandomState`, so that a track
 are the same on every machine.
 """
 
+import os
 import zlib
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -97,7 +98,7 @@ def compose(artist: str, genre: str, number: int) -> Track:
         start=random.uniform(0, 8 * bar),  # 8 bars: the period of chords and form
         kit=Kit(*(value * random.uniform(0.5, 1.5) for value in astuple(kit))),
         voicing=Voicing(
-            levels={part: db + random.uniform(-7, 7) for part, db in voicing.levels.items()},
+            levels={part: db + random.uniform(-2, 2) for part, db in voicing.levels.items()},
             **{k: v for k, v in vars(voicing).items() if k != "levels"},
         ),
         tilt=random.uniform(-0.4, 0.6),
@@ -125,7 +126,7 @@ def _row(track: Track, path: Path, split: str) -> dict[str, Any]:
 def _write(track: Track, path: Path, seconds: float) -> None:
     samples = render(track.piece, seconds, _random("noise", track.name))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")
     soundfile.write(part, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     part.replace(path)
 
@@ -138,7 +139,7 @@ def artist_splits(num_artists: int) -> dict[str, str]:
     return {artist: split for low, high, split in bounds for artist in artists[low:high]}
 
 
-def load(cache: Path, *, artists: int = 64, tracks: int = 3, seconds: float = 8.0) -> Manifest:
+def load(cache: Path, *, artists: int = 64, tracks: int = 3, seconds: float = 9.0) -> Manifest:
     """Compose the data set and render what `cache` does not hold yet.
 
     `tracks` is the number of tracks of each genre by each artist, `seconds` the length of each.
