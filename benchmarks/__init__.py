@@ -1,0 +1,1 @@
+"""Measurements: of speed, by ratios that are taken in one run."""

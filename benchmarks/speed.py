@@ -1,0 +1,114 @@
+"""`python -m benchmarks.speed [NAME ...]`: ratios of speed, each measured alternating in one run.
+
+Prints median (lowest to highest) over the rounds beside what is asked for, and exits with 1 if a
+median misses it. With --out FILE the table is also written as Markdown.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from zoo import runtime
+
+
+class Measured(NamedTuple):
+    """A line of the table."""
+
+    what: str
+    figure: str
+    asked: str
+    met: bool
+
+
+def loop() -> Iterator[Measured]:
+    from benchmarks import speed_training
+
+    ratio = speed_training.loop()
+    yield Measured("training loop / bare PyTorch loop", str(ratio), ">= 0.95", ratio.median >= 0.95)
+
+
+def precision() -> Iterator[Measured]:
+    from benchmarks import speed_training
+
+    native = runtime.computes_bf16(speed_training.device())
+    for name in ("short_chunk_cnn", "crnn"):
+        ratio = speed_training.layout_and_precision(name)
+        what = f"{name}: default layout and precision / float32 NCHW"
+        asked = ">= 2.0" if native else "(no native bf16 here)"
+        yield Measured(what, str(ratio), asked, ratio.median >= 2.0 or not native)
+
+
+def frontend() -> Iterator[Measured]:
+    from benchmarks import speed_training
+
+    for name in ("short_chunk_cnn", "crnn"):
+        ratio = speed_training.front_end(name)
+        what = f"{name}: mel's share of a training step"
+        yield Measured(what, str(ratio), "< 10 %", ratio.median < 10)
+
+
+def store() -> Iterator[Measured]:
+    from benchmarks import speed_data
+
+    for suffix in ("flac", "mp3"):
+        seeking, copying = speed_data.random_chunks(suffix)
+        what = f"random chunks from the store / seeking in {suffix.upper()} files"
+        yield Measured(what, str(seeking), ">= 25", seeking.median >= 25)
+        what = "random chunks from the store / one contiguous copy"
+        yield Measured(what, str(copying), ">= 0.5", copying.median >= 0.5)
+
+
+def preparation() -> Iterator[Measured]:
+    from benchmarks import speed_data
+
+    ratio, seconds = speed_data.preparation()
+    what = f"preparation / one-core soundfile and soxr ({seconds:.0f} s of it)"
+    yield Measured(what, str(ratio), ">= 1.5", ratio.median >= 1.5)
+
+
+def start() -> Iterator[Measured]:
+    from benchmarks import speed_data
+
+    beyond, torch = speed_data.start_of_help()
+    what = f"zoo.train --help beyond starting Python ({'imports' if torch else 'no'} torch)"
+    yield Measured(what, str(beyond), "< 1 s, no torch", beyond.median < 1 and not torch)
+
+
+MEASURES: dict[str, Callable[[], Iterator[Measured]]] = {
+    f.__name__: f for f in (loop, precision, frontend, store, preparation, start)
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there too")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(MEASURES):
+        parser.error(f"{min(unknown)!r} is none of {', '.join(MEASURES)}")
+    runtime.keep_freed_memory()
+    threads = runtime.set_threads(None)
+    where = f"{runtime.device_name(runtime.processes().device)}, {runtime.processor()}"
+    title = f"{where}, {threads} threads of {os.cpu_count()} cores"
+    print(title, flush=True)
+    lines = []
+    for name in options.names or MEASURES:
+        for line in MEASURES[name]():
+            print(f"{line.what}: {line.figure}, asked {line.asked}", flush=True)
+            lines.append(line)
+    table = pd.DataFrame([line._asdict() | {"met": "yes" if line.met else "NO"} for line in lines])
+    print(f"\n{table.to_markdown(index=False)}")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(f"# Speed on {title}\n\n{table.to_markdown(index=False)}\n")
+    sys.exit(0 if all(line.met for line in lines) else 1)
+
+
+if __name__ == "__main__":
+    main()
