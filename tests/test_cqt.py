@@ -25,6 +25,25 @@ def test_equals_librosa_on_music() -> None:
     assert np.median(error) < 0.35 and np.median(error[heard]) < 0.2  # dB; librosa approximates
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"trainable": True},
+        {"n_bins": 30, "bins_per_octave": 24, "f_min": 110.0},
+        {"n_bins": 1, "f_min": 4000.0},
+        {"sample_rate": 22_050, "hop_length": 200},
+        {"n_bins": 12, "f_min": 32.84600340840968},  # the longest kernel is a power of two
+    ],
+)
+def test_octave_by_octave_equals_all_at_once(arguments: dict[str, float]) -> None:
+    x = torch.randn(2, 20_000, generator=torch.Generator().manual_seed(0))
+    front_end = CQT(**arguments)
+    whole = front_end.cqt(x, output_format="Complex", normalization_type="librosa")
+    db = 10 * whole.square().sum(-1).clamp(min=1e-10).log10()
+    torch.testing.assert_close(front_end(x)[:, 0], db, atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("bin", [0, 12, 37, 60, 83])
 def test_a_note_is_loudest_in_its_bin(bin: int) -> None:
     t = np.arange(3 * RATE) / RATE

@@ -1,7 +1,11 @@
 """`cqt`: log-magnitude constant-Q spectrogram, whose bins are notes."""
 
+from collections.abc import Iterator
+
+import torch
 from nnAudio.features.cqt import CQT1992v2
 from torch import Tensor
+from torch.nn import functional
 
 from zoo.errors import InputError
 from zoo.frontends.base import FrontEnd
@@ -12,8 +16,8 @@ FLOOR = 1e-10  # of power: -100 dB
 class CQT(FrontEnd):
     """Constant-Q transform in decibels, `[B,T] -> [B,1,n_bins,T // hop_length + 1]`.
 
-    Brown 1991, Calculation of a constant Q spectral transform; by nnAudio (Cheuk et al. 2020,
-    MIT), scaled as librosa does. Beyond its ends the waveform is taken as silent. `trainable`
+    Brown 1991, Calculation of a constant Q spectral transform; with the kernels of nnAudio (Cheuk et
+    al. 2020, MIT), scaled as librosa does. Beyond its ends the waveform is taken as silent. `trainable`
     makes the kernels parameters.
 
     Raises `InputError` for bins that do not lie between 0 and half the sample rate.
@@ -40,6 +44,7 @@ class CQT(FrontEnd):
                 f"lie between 0 and half the sample rate, {sample_rate / 2:g} Hz."
             )
         self.sample_rate, self.num_bins = sample_rate, n_bins
+        self.bins_per_octave = bins_per_octave
         self.frame_rate = sample_rate / hop_length
         self.cqt = CQT1992v2(
             sr=sample_rate,
@@ -51,9 +56,29 @@ class CQT(FrontEnd):
             trainable=trainable,
             verbose=False,
         )
+        self.octaves = list(self._octaves())
         self.forget_frozen_kernels()
 
+    def _octaves(self) -> Iterator[tuple[slice, int]]:
+        """Yield slices of bins, and how many samples at both ends of their kernels are zero.
+
+        Each octave's kernels are half as long as those of the octave below, but all are stored in
+        the width of the longest: convolving octave by octave costs a fraction of all at once.
+        """
+        for low in range(0, self.num_bins, self.bins_per_octave):
+            spare = (self.cqt.kernel_width - int(self.cqt.lenghts[low])) // 2 - 1
+            yield slice(low, low + self.bins_per_octave), max(0, spare)
+
     def compute(self, x_BT: Tensor) -> Tensor:
-        z_BFN2 = self.cqt(x_BT, output_format="Complex", normalization_type="librosa")
-        # power without the square root of nnAudio's magnitude, whose gradient is infinite at 0
-        return 10.0 * z_BFN2.square().sum(-1).clamp(min=FLOOR).log10().unsqueeze(1)
+        cqt, half = self.cqt, self.cqt.kernel_width // 2
+        x_B1T = functional.pad(x_BT, (half, half)).unsqueeze(1)
+        power = []
+        for bins, spare in self.octaves:
+            inner = slice(spare, -spare or None)
+            kernels = torch.cat([cqt.cqt_kernels_real[bins], cqt.cqt_kernels_imag[bins]])
+            z_BFN = functional.conv1d(x_B1T[..., inner], kernels[..., inner], stride=cqt.hop_length)
+            # power without the square root of nnAudio's magnitude, whose gradient is infinite at 0
+            real_BFN, imaginary_BFN = z_BFN.chunk(2, dim=1)
+            power.append(real_BFN.square() + imaginary_BFN.square())
+        power_BFN = torch.cat(power, dim=1) * cqt.lenghts.view(-1, 1)  # the scale of librosa
+        return 10.0 * power_BFN.clamp(min=FLOOR).log10().unsqueeze(1)
