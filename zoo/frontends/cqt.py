@@ -16,9 +16,9 @@ FLOOR = 1e-10  # of power: -100 dB
 class CQT(FrontEnd):
     """Constant-Q transform in decibels, `[B,T] -> [B,1,n_bins,T // hop_length + 1]`.
 
-    Brown 1991, Calculation of a constant Q spectral transform; with the kernels of nnAudio (Cheuk et
-    al. 2020, MIT), scaled as librosa does. Beyond its ends the waveform is taken as silent. `trainable`
-    makes the kernels parameters.
+    Brown 1991, Calculation of a constant Q spectral transform; with the kernels of nnAudio (Cheuk
+    et al. 2020, MIT), scaled as librosa does. Beyond its ends the waveform is taken as silent.
+    `trainable` makes the kernels parameters.
 
     Raises `InputError` for bins that do not lie between 0 and half the sample rate.
     """
