@@ -32,7 +32,7 @@ def make_trainer(folder: Path) -> tuple[Trainer, Any]:
     data = decode_tracks(manifest, config, sketch.sample_rate)
     clip = data.clip_seconds(config.clip_seconds, sketch.min_samples)
     model = GenreModel(config_from(config, manifest.classes, False, clip))
-    return Trainer(config, model, data, runtime.make_accelerator(precision), folder), config
+    return Trainer(config, model, data, runtime.make_accelerator(precision), folder, 0.0), config
 
 
 def device() -> torch.device:

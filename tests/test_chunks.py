@@ -62,6 +62,11 @@ def test_complete_chunks_cover_every_sample(length: int) -> None:
         assert np.ptp(np.diff(mine)) <= 1 if len(mine) > 2 else True  # evenly spaced
 
 
+def test_no_tracks_give_no_chunks() -> None:
+    for chunks in (complete_chunks, published_chunks):
+        assert [len(part) for part in chunks(LENGTHS[:0], 30)] == [0, 0]
+
+
 def test_published_chunks_are_sixteen_from_the_start_on() -> None:
     tracks, starts = published_chunks(LENGTHS, 30)
     assert np.bincount(tracks).tolist() == [1, 16, 16, 1, 16]

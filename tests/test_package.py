@@ -49,7 +49,7 @@ def test_wheel_trains_from_any_folder(installed: Path, tmp_path: Path) -> None:
     assert found.stdout.strip() == str(installed / "zoo" / "configs")
     trained = run(installed, tmp_path, "-m", "zoo.train", "model=crnn", "epochs=1", *TINY_SYNTH)
     assert trained.returncode == 0, trained.stderr
-    assert len(list(tmp_path.glob("runs/synth-1/crnn/*/result.json"))) == 1
+    assert len(list(tmp_path.glob("runs/synth-1-3s/crnn/*/result.json"))) == 1
     shown = run(installed, tmp_path, "-m", "leaderboard", "show", "runs")
     assert shown.returncode == 0 and "crnn" in shown.stdout, shown.stderr
 

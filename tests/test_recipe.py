@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional
 
@@ -14,14 +15,15 @@ from zoo.augment import Augment, bands, mix, shift
 from zoo.config import compose
 from zoo.errors import InputError
 from zoo.recipe import (
+    Average,
     Phase,
-    averaged,
     class_weights,
     learning_rate,
     loss_function,
     make_optimizer,
     read_phases,
 )
+from zoo.step import Step
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +141,8 @@ def test_the_published_optimisers_decay_all() -> None:
         ("[{epoch: 3}, {epoch: 2}]", r"phases\[1\].epoch=2 must be after 3"),
         ("[{lr: 0.1}]", r"phases\[0\].epoch=0 must be after 0"),
         ("[3]", r"phases\[0\]=3 must be a mapping"),
-        ("[{epoch: 3, lr: fast}]", r"phases\[0\].lr=fast must be a number"),
+        ("[{epoch: -3}]", r"phases\[0\].epoch=-3 must be a whole number of at least 0"),
+        ("[{epoch: 3, lr: fast}]", r"phases\[0\].lr=fast must be a number of at least 0"),
     ],
 )
 def test_wrong_phases_are_refused(phases: str, sentence: str) -> None:
@@ -148,16 +151,26 @@ def test_wrong_phases_are_refused(phases: str, sentence: str) -> None:
         read_phases(config.optimizer)
 
 
+@pytest.mark.parametrize(("batch", "micro"), [(8, 8), (8, 3), (7, 3), (3, 2), (2, 1), (16, 5)])
+def test_pieces_of_a_batch_are_two_clips_at_least(batch: int, micro: int) -> None:
+    config = compose("train", [f"batch_size={batch}", f"micro_batch_size={max(2, micro)}"])
+    step = Step(config, Accelerator(cpu=True), None)
+    step.micro_batch = micro
+    sizes = [piece.stop - piece.start for piece in step._pieces(batch)]
+    assert sum(sizes) == batch and min(sizes) >= 2
+    assert max(sizes) <= max(micro, 3) and max(sizes) - min(sizes) <= 1
+
+
 def test_average_follows_its_recurrence() -> None:
     model = nn.BatchNorm1d(1)
-    average = averaged(model, decay=0.5)
+    average = Average(model, decay=0.5)
     expected = None
     for step in range(30):
         with torch.no_grad():
             model.weight.fill_(float(step))
             model.running_mean.fill_(float(-step))
-        average.update_parameters(model)
-        share = min(0.5, (1 + step) / (10 + step))
+        average.update(model)
+        share = min(0.5, step / (9 + step))
         expected = float(step) if expected is None else share * expected + (1 - share) * step
         assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
         assert average.module.running_mean.item() == pytest.approx(-expected, rel=1e-5)

@@ -89,7 +89,7 @@ def killed_and_resumed(folder: Path, after: float) -> int:
     process.communicate()
     last = folder / "checkpoints" / "last.pt"
     progress = checkpoint.load(last)["progress"] if last.exists() else {"clips": 0}
-    train(compose("train", values(folder, "resume=true")))
+    train(compose("train", values(folder, "resume=true", EACH_STEP)))
     return progress["clips"]
 
 
@@ -122,6 +122,11 @@ def test_a_finished_run_prints_its_result(
     assert (uninterrupted / "result.json").stat().st_mtime_ns == before
 
 
+def test_resume_needs_a_folder() -> None:
+    with pytest.raises(InputError, match="resume=true needs output_dir=DIR"):
+        train(compose("train", [*QUICK, *TINY_SYNTH, "resume=true"]))
+
+
 def test_another_recipe_or_other_data_are_refused(uninterrupted: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"another recipe \(it differs in optimizer.lr\)"):
         train(compose("train", values(uninterrupted, "resume=true", "optimizer.lr=0.1")))
@@ -130,8 +135,8 @@ def test_another_recipe_or_other_data_are_refused(uninterrupted: Path, tmp_path:
     (folder / "result.json").unlink()
     last = folder / "checkpoints" / "last.pt"
     state = checkpoint.load(last)
-    checkpoint.save(last, {**state, "tracks": ["other"]})
-    with pytest.raises(InputError, match="of other tracks, labels or splits"):
+    checkpoint.save(last, {**state, "same": {**state["same"], "test tracks": "other"}})
+    with pytest.raises(InputError, match="of a run with other test tracks than there are now"):
         train(compose("train", values(folder, "resume=true")))
     last.write_bytes(last.read_bytes()[:-1000])
     with pytest.raises(InputError, match="is not a checkpoint of this version"):

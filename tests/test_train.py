@@ -71,6 +71,22 @@ def test_evaluate_gives_the_same_numbers_exactly(run: Path, python: Run, tmp_pat
     again = python("zoo.evaluate", str(run), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "The same numbers, exactly." in again.stdout
+    wrong = python("zoo.evaluate", str(run), "--set", "evaluation=publishd", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "evaluation=publishd must be one of complete, published." in wrong.stderr
+
+
+def test_evaluation_is_part_of_the_protocol(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate([str(run), "--set", "evaluation=published", "--out", str(tmp_path)])
+    assert "by evaluation=published, in result.json complete." in capsys.readouterr().out
+    assert {f.name for f in tmp_path.iterdir()} == {
+        *("metrics.csv", "scores.parquet", "scores_validation.parquet"),
+    }
+    values = ["model=linear", "epochs=1", "evaluation=published", *TINY_SYNTH]
+    train(compose("train", [*values, f"output_dir={tmp_path / 'run'}"]))
+    assert read_result(tmp_path / "run").protocol.evaluation == "published"
 
 
 def test_same_seed_same_scores_other_seed_other_scores(run: Path, tmp_path: Path) -> None:

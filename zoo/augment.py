@@ -46,7 +46,7 @@ class Augment:
 def shift(x_BT: Tensor, share: float) -> Tensor:
     """Shift each waveform around its end by a random part of `share` of its length."""
     batch, samples = x_BT.shape
-    offsets = (torch.rand(batch, device=x_BT.device) * share * samples).long()
+    offsets = (torch.rand(batch) * share * samples).long()  # on the CPU, which needs no waiting
     return torch.stack([x.roll(int(n)) for x, n in zip(x_BT, offsets.tolist(), strict=True)])
 
 

@@ -44,9 +44,9 @@ def complete_chunks(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.nd
     """Return (track, start) of ceil(T / L) evenly spaced chunks that cover each track."""
     counts = num_chunks(lengths, length)
     tracks = np.repeat(np.arange(len(lengths)), counts)
-    places = np.concatenate([np.linspace(0.0, 1.0, n) if n > 1 else np.zeros(1) for n in counts])
-    starts = np.rint(places * np.maximum(lengths[tracks] - length, 0)).astype(np.int64)
-    return tracks, starts
+    places = [np.linspace(0.0, 1.0, n) if n > 1 else np.zeros(1) for n in counts]
+    spare = np.maximum(lengths[tracks] - length, 0)
+    return tracks, np.rint(np.concatenate([[], *places]) * spare).astype(np.int64)
 
 
 def published_chunks(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +58,7 @@ def published_chunks(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.n
     spare = np.maximum(lengths - length, 0)
     counts = np.where(spare > 0, PUBLISHED_CHUNKS, 1)
     tracks = np.repeat(np.arange(len(lengths)), counts)
-    numbers = np.concatenate([np.arange(n) for n in counts])
+    numbers = np.concatenate([np.arange(0), *(np.arange(n) for n in counts)])
     return tracks, numbers * (spare[tracks] // PUBLISHED_CHUNKS)
 
 

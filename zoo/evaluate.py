@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import yaml
 from accelerate import Accelerator
+from omegaconf import OmegaConf
 
 from zoo import runtime
+from zoo.chunks import EVALUATIONS
 from zoo.config import assign, compose
 from zoo.datasets.base import Manifest
-from zoo.errors import InputError, guard, nearest
+from zoo.errors import InputError, check_choice, guard, nearest
 from zoo.metrics import best_thresholds
 from zoo.metrics import evaluate as compute_metrics
 from zoo.model import GenreModel
@@ -159,12 +161,22 @@ def elsewhere(
         write(out, table, {SCORES["test"]: measured})
 
 
-def _complete(run: Path, result: Result) -> dict[str, Any]:
-    """Return the run's configuration. Raises `InputError` if keys are missing in it."""
-    missing = set(compose("train")) - set(result.config)
-    if missing:
-        raise InputError(f"{run / FILE}: its config has no {min(map(str, missing))!r}.")
-    return result.config
+def _config(run: Path, result: Result, dataset: str | None, values: list[str]) -> Any:
+    """Return the run's configuration with other values, or that of another data set.
+
+    Keys that are newer than the run have their defaults; the evaluation is the run's own.
+    """
+    values = [f"evaluation={result.protocol.evaluation}", *values]
+    if dataset:
+        config = compose("train", [f"dataset={dataset}", *values])
+    else:
+        missing = {"dataset", "batch_size"} - set(result.config)
+        if missing:
+            raise InputError(f"{run / FILE}: its config has no {min(missing)!r}.")
+        defaults: Any = OmegaConf.to_container(compose("train"))
+        config = assign({**defaults, **result.config}, values)
+    check_choice("evaluation", config.evaluation, EVALUATIONS)
+    return config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -181,10 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="write metrics and scores there")
     options = parser.parse_args(arguments)
     result = read_result(options.run)
-    if options.dataset:
-        config = compose("train", [f"dataset={options.dataset}", *options.set])
-    else:
-        config = assign(_complete(options.run, result), options.set)
+    config = _config(options.run, result, options.dataset, options.set)
     runtime.keep_freed_memory()
     runtime.set_threads(result.threads if config.threads is None else config.threads)
     accelerator = runtime.make_accelerator(result.precision)

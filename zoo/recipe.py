@@ -1,19 +1,20 @@
 """The recipe: loss, optimiser, learning rate over time, averaged weights."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
 from zoo.errors import InputError, check_choice, nearest
 
+M = TypeVar("M", bound=nn.Module)
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
@@ -70,15 +71,16 @@ def read_phases(optimizer: Mapping[str, Any]) -> list[Phase]:
     kinds = {field.name: field.type for field in fields(Phase)}
     first = {name: optimizer[name] for name in kinds if name in optimizer}
     phases: list[Phase] = []
-    for number, changes in enumerate([{}, *optimizer["phases"]]):
+    for number, section in enumerate([{}, *optimizer["phases"]]):
         key = f"optimizer.phases[{number - 1}]" if number else "optimizer"
-        if not isinstance(changes, Mapping):
-            raise InputError(f"{key}={changes} must be a mapping, such as {{epoch: 80, lr: 0.1}}.")
-        for word, value in changes.items():
+        if not isinstance(section, Mapping):
+            raise InputError(f"{key}={section} must be a mapping, such as {{epoch: 80, lr: 0.1}}.")
+        changes = dict(section)
+        for word, value in section.items():
             if word not in kinds:
                 raise InputError(f"{key} takes no {word!r}; {nearest(word, kinds)}")
-            if kinds[word] is not str and not isinstance(value, int | float):
-                raise InputError(f"{key}.{word}={value} must be a number.")
+            if kinds[word] is not str:
+                changes[word] = _number(f"{key}.{word}", value, whole=kinds[word] is int)
         phase = Phase(**{**first, **changes})
         check_choice(f"{key}.name", phase.name, OPTIMIZERS)
         check_choice(f"{key}.decay", phase.decay, DECAYS)
@@ -86,6 +88,17 @@ def read_phases(optimizer: Mapping[str, Any]) -> list[Phase]:
             raise InputError(f"{key}.epoch={phase.epoch} must be after {phases[-1].epoch}.")
         phases.append(phase)
     return phases
+
+
+def _number(key: str, value: object, whole: bool) -> float:
+    try:
+        number = float(str(value))  # YAML reads 1e-3 as text
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf or (whole and not number.is_integer()):
+        kind = "whole number" if whole else "number"
+        raise InputError(f"{key}={value} must be a {kind} of at least 0.")
+    return int(number) if whole else number
 
 
 def make_optimizer(model: nn.Module, phase: Phase) -> torch.optim.Optimizer:
@@ -112,11 +125,31 @@ def learning_rate(step: int, total_steps: int, phase: Phase) -> float:
     return phase.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """Return an exponential moving average of weights and buffers, warmed up from the start."""
+class Average(Generic[M]):
+    """An exponential moving average of a model's weights and buffers, warmed up from the start."""
 
-    def update(average: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
-        share = min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
-        return torch.lerp(current.float(), average.float(), share).to(average.dtype)
+    def __init__(self, model: M, decay: float) -> None:
+        self.module: M = copy.deepcopy(model).requires_grad_(False)
+        self.decay, self.num_updates = decay, 0
 
-    return AveragedModel(model, avg_fn=update, use_buffers=True)
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move towards the model: less and less, down to a share of 1 - decay."""
+        kept = min(self.decay, self.num_updates / (9 + self.num_updates))
+        ours, theirs = self.module.state_dict().values(), model.state_dict().values()
+        pairs = list(zip(ours, theirs, strict=True))
+        floats = [(a, b) for a, b in pairs if a.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - kept)
+        for a, b in pairs:
+            if not a.is_floating_point():  # the number of batches
+                a.copy_(b)
+        self.num_updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the averaged weights, and how many updates they are of."""
+        return {"module": self.module.state_dict(), "num_updates": self.num_updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.module.load_state_dict(state["module"])
+        self.num_updates = state["num_updates"]

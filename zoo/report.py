@@ -2,7 +2,6 @@
 
 import math
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,28 @@ from zoo.scores import write_scores
 from zoo.trainer import Trainer
 
 
+def plan(trainer: Trainer, precision: str, threads: int) -> str:
+    """Return what is about to happen, in a few words."""
+    config, accelerator = trainer.raw.config, trainer.accelerator
+    where = str(accelerator.device)
+    if accelerator.device.type == "cpu":
+        where = f"{threads} thread{'s' * (threads > 1)}"
+    if accelerator.num_processes > 1:
+        where += f" in each of {accelerator.num_processes} processes"
+    return (
+        f"{config.model} with {config.frontend} on {trainer.data.manifest.name}: "
+        f"{len(trainer.rows)} training tracks, {len(config.classes)} classes, chunks of "
+        f"{config.clip_seconds:g} s; {trainer.epochs} epochs of "
+        f"{trainer.chunks.steps_per_epoch} steps, {precision} on {where}"
+    )
+
+
 def make_result(
     trainer: Trainer,
     model: GenreModel,
     measured: Mapping[str, Measured],
     threads: int,
     precision: str,
-    started: float,
 ) -> Result:
     """Return the run's result."""
     data, accelerator, progress = trainer.data, trainer.accelerator, trainer.progress
@@ -65,7 +79,7 @@ def make_result(
             parameters=sum(p.numel() for p in parameters),
             trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
             train_seconds=progress.seconds,
-            wall_seconds=time.monotonic() - started,
+            wall_seconds=trainer.wall_seconds,
             clips_per_second=progress.clips / progress.seconds,
             steps=progress.clips // trainer.config.batch_size,
             epochs=progress.epoch,
@@ -83,9 +97,9 @@ def make_result(
     )
 
 
-def conclude(trainer: Trainer, threads: int, precision: str, started: float) -> None:
+def conclude(trainer: Trainer, threads: int, precision: str) -> None:
     """Save the best weights, score validation and test tracks with what was saved, and write it
-    all to the run's folder; `started` is when the run began, by `time.monotonic`."""
+    all to the run's folder."""
     data, config, accelerator = trainer.data, trainer.config, trainer.accelerator
     folder = trainer.folder
     best = with_thresholds(trainer.best, data, accelerator, config)
@@ -98,7 +112,7 @@ def conclude(trainer: Trainer, threads: int, precision: str, started: float) -> 
     }
     accelerator.end_training()
     if accelerator.is_main_process:
-        result = make_result(trainer, saved, measured, threads, precision, started)
+        result = make_result(trainer, saved, measured, threads, precision)
         write(folder, result, measured, trainer.history)
         print(conclusion(folder))
 

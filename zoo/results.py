@@ -20,7 +20,8 @@ FILE = "result.json"
 SCORES = {"test": "scores.parquet", "validation": "scores_validation.parquet"}
 IDENTITY = ("track", "label", "artist", "group")  # columns of the scores beside `p:<class>`
 TOLERANCE = 1e-6  # between a run's metric and what its scores give
-NOT_RECIPE = ("seed", "output_dir", "resume", "cache_dir", "threads", "tracker", "listen")
+INCIDENTAL = ("output_dir", "resume", "cache_dir", "threads", "tracker", "checkpoint_minutes")
+NOT_RECIPE = ("seed", "listen", *INCIDENTAL)
 
 
 class Strict(BaseModel):

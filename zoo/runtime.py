@@ -6,11 +6,13 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType, broadcast_object_list
 
@@ -67,7 +69,8 @@ def choose_precision(asked: str, preferred: str, device: torch.device) -> str:
 
 def processes() -> PartialState:
     """Return which process this is, of how many, and its device."""
-    return PartialState(cpu=not torch.accelerator.is_available())  # or torchrun is not seen on CPUs
+    cpu = not torch.accelerator.is_available()  # or Accelerate does not see torchrun on CPUs
+    return PartialState(cpu=cpu, timeout=timedelta(days=1))  # others wait while one decodes
 
 
 def on_main(call: Callable[[], T]) -> T:
@@ -109,6 +112,7 @@ def make_accelerator(
     precision: str, tracker: str = "none", folder: Path | None = None
 ) -> Accelerator:
     """Return the Accelerator for fp32, bf16 or fp16, logging to a tracker if one is named."""
+    AcceleratorState._reset_state()  # else a process's first precision would be its only one
     return Accelerator(
         cpu=not torch.accelerator.is_available(),
         mixed_precision=PRECISIONS[precision],

@@ -1,6 +1,6 @@
 """Forward and backward of one batch, in as many pieces as memory asks for."""
 
-from collections.abc import Iterator
+import itertools
 from contextlib import nullcontext
 from typing import Any
 
@@ -36,14 +36,15 @@ class Step:
             try:
                 return self._backward(model, raw.config.multilabel, x_BT, target_BK)
             except torch.OutOfMemoryError:
-                model.zero_grad()
-                self._halve(raw.config.clip_seconds)
+                pass  # so that what the error holds is freed
+            model.zero_grad()
+            self._halve(len(x_BT), raw.config.clip_seconds)
 
     def _backward(
         self, model: torch.nn.Module, multilabel: bool, x_BT: Tensor, target_BK: Tensor
     ) -> Tensor:
         x_BT, target_BK = self.augment.waveform(x_BT, target_BK)
-        pieces = list(self._pieces(len(x_BT)))
+        pieces = self._pieces(len(x_BT))
         total = torch.zeros((), device=x_BT.device)
         for piece in pieces:
             is_last = piece is pieces[-1]
@@ -58,18 +59,26 @@ class Step:
             total += loss.detach()
         return total
 
-    def _pieces(self, batch: int) -> Iterator[slice]:
-        num_pieces = -(-batch // self.micro_batch)
-        size = -(-batch // num_pieces)
-        return (slice(start, min(start + size, batch)) for start in range(0, batch, size))
+    def _pieces(self, batch: int) -> list[slice]:
+        """Return slices of equal sizes, give or take one: two clips each at least, for the batch
+        norms."""
+        num_pieces = max(1, min(-(-batch // self.micro_batch), batch // 2))
+        bounds = [batch * i // num_pieces for i in range(num_pieces + 1)]
+        return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
-    def _halve(self, clip_seconds: float) -> None:
-        if self.micro_batch <= 2:
+    def _halve(self, batch: int, clip_seconds: float) -> None:
+        size = min(self.micro_batch, batch)
+        if size <= 3:
             raise InputError(
-                f"GPU memory does not hold two clips of {clip_seconds:g} s; "
+                f"GPU memory does not hold {size} clips of {clip_seconds:g} s; "
                 "try a smaller clip_seconds."
             )
-        self.micro_batch = min(self.micro_batch, self.config.batch_size) // 2
+        if self.accelerator.num_processes > 1:  # the others would wait for this one
+            raise InputError(
+                f"GPU memory does not hold {size} clips of {clip_seconds:g} s in each process; "
+                f"try micro_batch_size={size // 2}."
+            )
+        self.micro_batch = size // 2
         torch.cuda.empty_cache()
         tqdm.write(f"out of GPU memory: going on with {self.micro_batch} clips at a time")
 

@@ -17,17 +17,16 @@ from omegaconf import OmegaConf
 
 from zoo.datasets.base import Manifest
 from zoo.errors import InputError, check_choice
-from zoo.results import FILE, flat
+from zoo.results import FILE, INCIDENTAL, flat
 
 CONFIG = "config.yaml"
-MAY_DIFFER = ("output_dir", "resume", "cache_dir", "tracker", "threads", "checkpoint_minutes")
 
 
 def main(config: Any) -> Path:
     """Train, evaluate the best weights on the test split, and return the run folder."""
     import torch
 
-    from zoo import report, runtime
+    from zoo import checkpoint, report, runtime
     from zoo.model import GenreModel, config_from
     from zoo.prepare import decode_tracks, load_manifest
     from zoo.trainer import Trainer
@@ -45,19 +44,18 @@ def main(config: Any) -> Path:
     accelerator = runtime.make_accelerator(precision, config.tracker, folder)
     accelerator.init_trackers("logs")
     with writing(folder):
-        with accelerator.main_process_first():
-            data = decode_tracks(manifest, config, sample_rate, folder)
-        runtime.on_main(lambda: describe(config, data.manifest, folder))
+        data = runtime.on_main(lambda: decode_tracks(manifest, config, sample_rate, folder))
         torch.manual_seed(config.seed)
         clip = data.clip_seconds(config.clip_seconds, min_samples)
         multilabel = bool(manifest.multilabel)
         model = GenreModel(config_from(config, manifest.classes, multilabel, clip))
-        trainer = Trainer(config, model, data, accelerator, folder)
-        if config.resume and trainer.resume():
+        trainer = Trainer(config, model, data, accelerator, folder, started)
+        if config.resume and checkpoint.resume(trainer):
             accelerator.print(f"continuing after {trainer.progress}")
-        accelerator.print(trainer.plan(precision, threads))
+        runtime.on_main(lambda: describe(config, data.manifest, folder))
+        accelerator.print(report.plan(trainer, precision, threads))
         trainer.run()
-        report.conclude(trainer, threads, precision, started)
+        report.conclude(trainer, threads, precision)
     return folder
 
 
@@ -100,12 +98,16 @@ def describe(config: Any, manifest: Manifest, folder: Path) -> None:
     from zoo.prepare import write_split
 
     write_split(manifest, folder)
-    (folder / CONFIG).write_text(OmegaConf.to_yaml(config))
+    part = folder / f"{CONFIG}.part"
+    part.write_text(OmegaConf.to_yaml(config))
+    part.replace(folder / CONFIG)
 
 
 def claim(config: Any, dataset: str) -> Path:
     """Return the run's folder, made. Raises `InputError` if another run is in it."""
     if config.output_dir is None:
+        if config.resume:
+            raise InputError("resume=true needs output_dir=DIR, the folder of the run to continue.")
         place = Path("runs") / dataset / config.model.name
         folder = place / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         number = 1
@@ -132,14 +134,14 @@ def claim(config: Any, dataset: str) -> Path:
 
 
 def _changed(config: Any, folder: Path) -> list[str]:
-    """Return the keys in which the run in the folder differs, but for what may differ."""
+    """Return the keys in which the run in the folder differs, but for the incidental ones."""
     if not (folder / CONFIG).exists():
         return []
     contents: list[Any] = [
         OmegaConf.to_container(c) for c in (OmegaConf.load(folder / CONFIG), config)
     ]
     before, now = map(flat, contents)
-    keys = [k for k in {**before, **now} if k not in MAY_DIFFER]
+    keys = [k for k in {**before, **now} if k not in INCIDENTAL]
     return [k for k in keys if before.get(k) != now.get(k)]
 
 

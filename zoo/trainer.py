@@ -1,10 +1,9 @@
 """The training loop, under Accelerate on one process or many."""
 
 import time
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +15,13 @@ from tqdm import tqdm
 
 from zoo import checkpoint
 from zoo.chunks import TrainingChunks
-from zoo.datasets.base import SPLITS
 from zoo.errors import InputError
 from zoo.metrics import PRIMARY, evaluate
 from zoo.model import GenreModel
 from zoo.prepare import Data
 from zoo.recipe import (
+    Average,
     Phase,
-    averaged,
     class_weights,
     learning_rate,
     make_optimizer,
@@ -37,28 +35,19 @@ DEFAULT_EPOCHS = 10
 LOG_STEPS = 10  # between two readings of the loss, each of which waits for the device
 
 
-@dataclass
-class Progress:
-    """Where a run is; all of it is in the checkpoint."""
-
-    epoch: int = 0  # finished ones
-    step: int = 0  # finished ones of the epoch under way
-    best_epoch: int = 0
-    best_metric: float = -1.0
-    best_loss: float = float("inf")  # decides between epochs with equal metrics
-    seconds: float = 0.0  # of training
-    clips: int = 0
-
-    def __str__(self) -> str:
-        return f"epoch {self.epoch}" + (f" and {self.step} steps" if self.step else "")
-
-
 class Trainer:
     """Trains a model on the training split, and keeps its best averaged weights."""
 
     def __init__(
-        self, config: Any, model: GenreModel, data: Data, accelerator: Accelerator, folder: Path
+        self,
+        config: Any,
+        model: GenreModel,
+        data: Data,
+        accelerator: Accelerator,
+        folder: Path,
+        started: float,
     ) -> None:
+        """Begin anew, or `resume`; `started` is when the process began, by `time.monotonic`."""
         self.config, self.data, self.accelerator, self.folder = config, data, accelerator, folder
         self.multilabel = model.config.multilabel
         self.rows = data.rows("train")
@@ -80,32 +69,26 @@ class Trainer:
         self.phase = self.phases[0]
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        self.average = averaged(model, config.ema_decay).to(accelerator.device)
-        self.raw = model
+        self.raw = model.to(accelerator.device)
+        self.average = Average(self.raw, config.ema_decay)
         optimizer = make_optimizer(model, self.phase)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.progress = Progress()
+        self.progress = checkpoint.Progress()
         self.losses = torch.zeros(self.chunks.steps_per_epoch, device=accelerator.device)
+        self.best_weights: dict[str, Tensor] = {}
         self.history: list[dict[str, float]] = []
+        self.started, self.wall_before = started, 0.0  # of the sessions before this one
         self.clock = self.saved = time.monotonic()
 
     @property
     def best(self) -> GenreModel:
         """The averaged model, with the best weights once `run` is over."""
-        return cast(GenreModel, self.average.module)
+        return self.average.module
 
-    def plan(self, precision: str, threads: int) -> str:
-        """Return what is about to happen, in a few words."""
-        config, device = self.raw.config, self.accelerator.device
-        where = f"{threads} threads" if device.type == "cpu" else str(device)
-        if (processes := self.accelerator.num_processes) > 1:
-            where += f" in each of {processes} processes"
-        return (
-            f"{config.model} with {config.frontend} on {self.data.manifest.name}: "
-            f"{len(self.rows)} training tracks, {len(config.classes)} classes, chunks of "
-            f"{config.clip_seconds:g} s; {self.epochs} epochs of {self.chunks.steps_per_epoch} "
-            f"steps, {precision} on {where}"
-        )
+    @property
+    def wall_seconds(self) -> float:
+        """What the run has taken so far, all sessions together, preparation included."""
+        return self.wall_before + time.monotonic() - self.started
 
     def run(self) -> None:
         """Train to the last epoch, or until `patience` epochs brought nothing better.
@@ -130,38 +113,41 @@ class Trainer:
                 self._validate()
                 self._save()
                 self._heed(signals)
-        self.average.module.load_state_dict(self._best_weights())
+        self.best.load_state_dict(self.best_weights)
 
     def _enter_phase(self) -> None:
         """Where another phase begins, take its optimiser and go on from the best weights."""
         phase = [phase for phase in self.phases if phase.epoch <= self.progress.epoch][-1]
         if phase != self.phase:
-            for model in (self.raw, self.average.module):
-                model.load_state_dict(self._best_weights())
-            self._set_phase(phase)
+            for model in (self.raw, self.best):
+                model.load_state_dict(self.best_weights)
+            self.set_phase(phase)
             self._tell(f"from here {phase.name} at {phase.lr:g}, on the best weights so far")
 
-    def _set_phase(self, phase: Phase) -> None:
+    def set_phase(self, phase: Phase) -> None:
+        """Go on with the optimiser of a phase."""
         self.phase = phase
+        self.accelerator._optimizers.clear()  # it would scale and clip for the earlier one too
         self.optimizer = self.accelerator.prepare(make_optimizer(self.raw, phase))
 
     def _train_epoch(self, bar: tqdm, signals: Signals) -> None:
         self.model.train()
         progress, self.clock = self.progress, time.monotonic()
+        on_gpus = self.accelerator.device.type != "cpu" and self.accelerator.num_processes > 1
         for index in range(progress.step, len(self.losses)):
             self.losses[index] = self.step(progress.epoch, index)
             progress.step, progress.clips = index + 1, progress.clips + self.config.batch_size
-            self._count_seconds()
             bar.update(self.config.batch_size)
-            is_reading = (index + 1) % LOG_STEPS == 0
+            is_reading = (index + 1) % LOG_STEPS == 0 or index + 1 == len(self.losses)
             if is_reading:
-                recent = self._checked(self.losses[index + 1 - LOG_STEPS : index + 1])
+                recent = self._checked(self.losses[max(0, index + 1 - LOG_STEPS) : index + 1])
                 bar.set_postfix(loss=f"{recent:.3f}", end=self._expected_end())
-            if is_reading or self.accelerator.num_processes == 1:
+            self._count_seconds()
+            if is_reading or not on_gpus:  # which would have to wait for each other
                 self._heed(signals)
             is_due = time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes
             if is_due and self.accelerator.is_main_process:
-                self._write_last()
+                checkpoint.write(self)
 
     def _count_seconds(self) -> None:
         now = time.monotonic()
@@ -217,10 +203,19 @@ class Trainer:
             accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.average.update_parameters(self.raw)
+        if not accelerator.optimizer_step_was_skipped:  # fp16 overflowed
+            self.average.update(self.raw)
         return loss
 
+    def _agree(self) -> None:
+        """Average the losses over the processes, and take the first one's running statistics."""
+        if self.accelerator.num_processes > 1:
+            self.losses = self.accelerator.reduce(self.losses, "mean")
+            for buffer in self.best.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def _validate(self) -> None:
+        self._agree()
         scores = score_tracks(
             self.best, self.data, self.validation_rows, self.accelerator, self.config
         )
@@ -232,6 +227,7 @@ class Trainer:
         if better:
             progress.best_metric, progress.best_loss = metric, tie_break
             progress.best_epoch = progress.epoch
+            self.best_weights = {k: v.cpu().clone() for k, v in self.best.state_dict().items()}
         row = {"epoch": progress.epoch, "train_loss": loss}
         row |= {"lr": self.optimizer.param_groups[0]["lr"], "seconds": progress.seconds}
         row |= {f"validation_{name}": value for name, value in metrics.items()}
@@ -248,60 +244,10 @@ class Trainer:
         if self.accelerator.is_main_process:
             tqdm.write(line)
 
-    def _file(self, name: str) -> Path:
-        return self.folder / checkpoint.FOLDER / f"{name}.pt"
-
-    def _best_weights(self) -> dict[str, Any]:
-        return checkpoint.load(self._file("best"))["model"]
-
     def _save(self) -> None:
-        """Write best.pt if this epoch was the best so far, then last.pt."""
+        """Write last.pt, and best.pt if this epoch was the best so far."""
         if self.accelerator.is_main_process:
+            checkpoint.write(self)
             if self.progress.best_epoch == self.progress.epoch and self.progress.step == 0:
-                checkpoint.save(self._file("best"), {"model": self.best.state_dict()})
-            self._write_last()
+                checkpoint.save(checkpoint.file(self.folder, "best"), {"model": self.best_weights})
         self.accelerator.wait_for_everyone()
-
-    def _write_last(self) -> None:
-        """Write last.pt: all that continuing takes."""
-        state = {
-            "model": self.raw.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "progress": asdict(self.progress),
-            "phase": self.phases.index(self.phase),
-            "losses": self.losses,
-            "history": self.history,
-            "micro_batch": self.forward_backward.micro_batch,
-            "tracks": self._tracks(),
-        }
-        checkpoint.save(self._file("last"), state)
-        self.saved = time.monotonic()
-
-    def _tracks(self) -> list[str]:
-        """Return what tells whether the data are the same."""
-        return [self.data.manifest.split(name).fingerprint() for name in SPLITS]
-
-    def resume(self) -> bool:
-        """Go on from the last checkpoint; return false if there is none.
-
-        Raises `InputError` if its tracks, labels or splits were others.
-        """
-        file = self._file("last")
-        if not file.exists():
-            return False
-        state = checkpoint.load(file)
-        if state["tracks"] != self._tracks():
-            raise InputError(
-                f"{file} is of other tracks, labels or splits than {self.data.manifest.where} "
-                "has now; give another output_dir."
-            )
-        self.progress = Progress(**state["progress"])
-        self.raw.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        if state["phase"]:
-            self._set_phase(self.phases[state["phase"]])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.losses.copy_(state["losses"])
-        self.history, self.forward_backward.micro_batch = state["history"], state["micro_batch"]
-        return True

@@ -33,7 +33,6 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
         ("fold", "lr", "weight_decay", "clip_norm", "f_min", "checkpoint_minutes"), POSITIVE
     ),
     **dict.fromkeys(("mixup", "gain_db", "time_masks", "freq_masks"), POSITIVE),
-    "checkpoint_minutes": POSITIVE,
     **dict.fromkeys(("max_bad", "dropout", "warmup", "label_smoothing", "ema_decay"), SHARE),
     **dict.fromkeys(("time_shift", "time_mask", "freq_mask"), SHARE),
 }

@@ -67,7 +67,7 @@ class Manifest:
 
     def targets(self) -> np.ndarray:
         """Return class indices `[B]`, or zeros and ones `[B,K]` for several labels."""
-        return encodelabels_of(self.frame["label"], self.classes, bool(self.multilabel))
+        return encode_labels(self.frame["label"], self.classes, bool(self.multilabel))
 
     def select(self, keep: np.ndarray | pd.Series) -> "Manifest":
         """Return the tracks for which `keep` is true; the classes stay."""
@@ -112,7 +112,7 @@ def _check(frame: pd.DataFrame, where: str) -> None:
         raise InputError(f"{where}: split {name!r} is unknown; {nearest(name, SPLITS)}")
 
 
-def encodelabels_of(labels: pd.Series, classes: Sequence[str], multilabel: bool) -> np.ndarray:
+def encode_labels(labels: pd.Series, classes: Sequence[str], multilabel: bool) -> np.ndarray:
     """Return class indices `[B]`, or for several labels, joined by `|`, zeros and ones `[B,K]`."""
     index = {name: i for i, name in enumerate(classes)}
     if not multilabel:

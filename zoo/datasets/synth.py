@@ -139,15 +139,16 @@ def artist_splits(num_artists: int) -> dict[str, str]:
     return {artist: split for low, high, split in bounds for artist in artists[low:high]}
 
 
-def load(cache: Path, *, artists: int = 64, tracks: int = 3, seconds: float = 9.0) -> Manifest:
+def load(cache: Path, *, artists: int = 64, tracks: int = 3, seconds: float = 10.0) -> Manifest:
     """Compose the data set and render what `cache` does not hold yet.
 
     `tracks` is the number of tracks of each genre by each artist, `seconds` the length of each.
     """
-    folder = cache / f"synth-{VERSION}" / f"{seconds:g}s"
+    name = f"synth-{VERSION}-{seconds:g}s"
+    folder = cache / name
     splits = artist_splits(artists)
-    names = [(a, g, n) for a in sorted(splits) for g in GENRES for n in range(tracks)]
-    composed = [compose(*name) for name in names]
+    triples = [(a, g, n) for a in sorted(splits) for g in GENRES for n in range(tracks)]
+    composed = [compose(*triple) for triple in triples]
     paths = [folder / f"{track.name}.flac" for track in composed]
     missing = [(t, p) for t, p in zip(composed, paths, strict=True) if not p.exists()]
     jobs = (joblib.delayed(_write)(track, path, seconds) for track, path in missing)
@@ -156,7 +157,7 @@ def load(cache: Path, *, artists: int = 64, tracks: int = 3, seconds: float = 9.
         pass
     rows = [_row(t, p, splits[t.artist]) for t, p in zip(composed, paths, strict=True)]
     return Manifest(
-        name=f"synth-{VERSION}",
+        name=name,
         frame=pd.DataFrame(rows),
         split_name="artist",
         contrasts=CONTRASTS,

@@ -40,14 +40,15 @@ class Piece:
 
 
 def draw_riffs(random: RandomState) -> dict[str, tuple[tuple[float, int], ...]]:
-    """Draw the two riffs: four notes each, one riff an octave above the other."""
-    degrees = (0, 7, 12, 19)  # in every chord, major or minor
+    """Draw the two riffs: one of five notes, one of two, and one an octave above the other."""
+    degrees = (0, 7, 12)  # in every chord, major or minor
     octaves = (0, 12) if random.randint(2) else (12, 0)
+    counts = (5, 2) if random.randint(2) else (2, 5)
     riffs = {}
-    for name, octave in zip("AB", octaves, strict=True):
-        positions = np.sort(random.permutation(6)[:4]) / 2  # eighths that fit a bar of three beats
-        notes = [degrees[random.randint(3)] + octave for _ in positions]
-        riffs[name] = tuple(zip(positions.tolist(), notes, strict=True))
+    for name, octave, num_notes in zip("AB", octaves, counts, strict=True):
+        places = np.sort(random.permutation(6)[:num_notes]) / 2  # eighths of a bar of three beats
+        notes = [degrees[random.randint(3)] + octave for _ in places]
+        riffs[name] = tuple(zip(places.tolist(), notes, strict=True))
     return riffs
 
 

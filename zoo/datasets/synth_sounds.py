@@ -42,10 +42,10 @@ PARTS = {  # usual level in the mix, dB
     "kick": -4.0,
     "snare": -5.0,
     "hat": -12.0,
-    "clave": -9.0,
+    "clave": -3.0,
     "bass": -10.0,
     "chords": -12.0,
-    "lead": -9.0,
+    "lead": -4.0,
 }
 
 

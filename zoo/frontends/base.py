@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+FLOOR = 1e-10  # of power: -100 dB
+
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:

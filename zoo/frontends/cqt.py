@@ -8,9 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoo.errors import InputError
-from zoo.frontends.base import FrontEnd
-
-FLOOR = 1e-10  # of power: -100 dB
+from zoo.frontends.base import FLOOR, FrontEnd
 
 
 class CQT(FrontEnd):

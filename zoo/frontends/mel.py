@@ -6,10 +6,9 @@ from nnAudio.features.mel import MelSpectrogram
 from torch import Tensor
 
 from zoo.errors import InputError, check_choice
-from zoo.frontends.base import FrontEnd
+from zoo.frontends.base import FLOOR, FrontEnd
 
 ENGINES = ("auto", "fft", "nnaudio")
-FLOOR = 1e-10  # of power: -100 dB
 
 
 class Mel(FrontEnd):
