@@ -1,0 +1,43 @@
+"""The measuring itself; what is measured is never a test."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from benchmarks.speed_data import plainly, write_tracks
+from benchmarks.timing import Ratio, share, times_as_fast
+from zoo.audio import decode
+
+
+def test_ratio_is_the_median_with_its_spread() -> None:
+    assert str(Ratio((1.0, 4.0, 2.0))) == "2 (1 to 4)"
+    assert str(Ratio((12.5,), " %")) == "12.5 % (12.5 to 12.5)"
+
+
+def test_both_sides_do_the_same_number_of_rounds() -> None:
+    calls: list[str] = []
+    ratio = times_as_fast(lambda: calls.append("ours"), lambda: calls.append("other"), rounds=3)
+    assert calls == ["ours", "other"] * 4 and len(ratio.values) == 3
+    work = lambda: sum(range(100_000))  # noqa: E731
+    assert 0 < share(lambda: None, work).median < 50
+
+
+def test_the_plain_loop_decodes_what_ours_decodes(tmp_path: Path) -> None:
+    (file,) = write_tracks(tmp_path, 1, "flac", 44_100, 2)
+    (theirs,) = plainly([str(file)])
+    ours = decode(str(file), 16_000)
+    assert len(theirs) == len(ours)
+    assert np.abs(theirs.astype(int) - ours.astype(int)).max() <= 2
+
+
+def test_an_unknown_measure_is_refused(python: Run) -> None:
+    done = python("benchmarks.speed", "nope", cwd=Path(__file__).parents[1])
+    assert done.returncode == 2 and "'nope' is none of loop, precision" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3", "ogg", "wav"])
+def test_tracks_are_written_in_every_format(suffix: str, tmp_path: Path) -> None:
+    files = write_tracks(tmp_path, 2, suffix, 16_000, 1)
+    assert [len(decode(str(file), 16_000)) // 16_000 for file in files] == [30, 30]
