@@ -95,6 +95,7 @@ def compose(artist: str, genre: str, number: int) -> Track:
         key=random.randint(12),
         loop=LOOPS[random.randint(len(LOOPS))],
         riffs=draw_riffs(random),
+        thin="AB"[random.randint(2)],
         start=random.uniform(0, 8 * bar),  # 8 bars: the period of chords and form
         kit=Kit(*(value * random.uniform(0.5, 1.5) for value in astuple(kit))),
         voicing=Voicing(
@@ -118,7 +119,9 @@ def _row(track: Track, path: Path, split: str) -> dict[str, Any]:
         **asdict(piece.factors),
         "hybrid": track.hybrid,
         "kit_of": track.kit_of,
-        **{name: getattr(piece, name) for name in ("tempo", "key", "start", "tilt", "peak")},
+        **{
+            name: getattr(piece, name) for name in ("tempo", "key", "start", "thin", "tilt", "peak")
+        },
         **{f"level_{part}": level for part, level in piece.voicing.levels.items()},
     }
 

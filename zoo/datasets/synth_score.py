@@ -8,19 +8,21 @@ from numpy.random import RandomState
 
 from zoo.datasets.synth_sounds import SAMPLE_RATE, Array, Kit, Voicing, draw_shots, note
 
+SWING = 0.62  # of a beat: 70 ms late
+
 
 @dataclass(frozen=True)
 class Factors:
     """A point in the space of musical factors; a genre is one."""
 
-    swing: bool = False  # the middle of the beat comes at 2/3 of it instead of 1/2
+    swing: bool = False  # the middle of the beat comes late
     metre: int = 4  # beats in a bar
     syncopated: bool = False  # drums between the beats instead of a backbeat
     clave: str = "3-2"  # of two bars, the one with three strokes comes first (3-2) or second (2-3)
     walking: bool = False  # the bass walks through the chord instead of repeating its root
     minor: bool = False
     bars_per_chord: int = 2
-    form: str = "AABB"  # the order of two riffs, a bar each: telling takes three bars, over 6 s
+    form: str = "AABB"  # the order of two sections of a bar: telling takes three bars, over 6 s
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Piece:
     key: int  # semitones above A
     loop: tuple[int, ...]  # roots of four chords, semitones above the key
     riffs: dict[str, tuple[tuple[float, int], ...]]  # (position in beats, semitones above the root)
+    thin: str  # the section, A or B, in which hat and chords rest
     start: float  # where in the music the track begins, beats
     kit: Kit
     voicing: Voicing
@@ -53,11 +56,12 @@ def draw_riffs(random: RandomState) -> dict[str, tuple[tuple[float, int], ...]]:
 
 
 def swung(position: float, swing: bool) -> float:
-    """Move a position in beats: with swing, the middle of each beat comes at two thirds of it."""
+    """Move a position in beats: with swing, the middle of each beat comes at `SWING` of it."""
     if not swing:
         return position
     beat, rest = divmod(position, 1.0)
-    return beat + (rest * 4 / 3 if rest <= 0.5 else 2 / 3 + (rest - 0.5) * 2 / 3)
+    late = 2 * rest * SWING if rest <= 0.5 else SWING + (2 * rest - 1) * (1 - SWING)
+    return beat + late
 
 
 def drum_positions(factors: Factors, bar: int) -> dict[str, Sequence[float]]:
@@ -89,16 +93,17 @@ def pitches(piece: Piece, bar: int) -> tuple[int, list[int], list[int]]:
 def _events(piece: Piece, bar: int, shots: dict[str, Array]) -> Iterator[tuple[str, float, Array]]:
     """Yield (part, position in beats, sound) for a bar."""
     factors, voicing, beat = piece.factors, piece.voicing, 60.0 / piece.tempo
+    section = factors.form[bar % len(factors.form)]
     for drum, positions in drum_positions(factors, bar).items():
-        yield from ((drum, position, shots[drum]) for position in positions)
+        if drum != "hat" or section != piece.thin:
+            yield from ((drum, position, shots[drum]) for position in positions)
     root, chord, line = pitches(piece, bar)
     for position, semitone in enumerate(line):
         yield "bass", float(position), note(semitone, 0.9 * beat, voicing.bass_rolloff, 0.4)
-    for semitone in chord:
+    for semitone in chord if section != piece.thin else ():
         length = 0.95 * factors.metre * beat
         yield "chords", 0.0, note(semitone, length, voicing.chord_rolloff, 1.5)
-    riff = piece.riffs[factors.form[bar % len(factors.form)]]
-    for place, step in riff:
+    for place, step in piece.riffs[section]:
         yield "lead", place, note(root + 36 + step, 0.45 * beat, voicing.lead_rolloff, 0.3)
 
 
