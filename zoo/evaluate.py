@@ -127,8 +127,9 @@ def again(
         other = f"evaluation={config.evaluation}, in result.json {before.evaluation}"
         accelerator.print(f"\nThe numbers of now are by {other}.")
     else:
-        same = bool((table["result.json"] == table["now"]).all())
-        accelerator.print("\nThe same numbers, exactly." if same else "\nThe numbers differ.")
+        most = (table["result.json"] - table["now"]).abs().max(skipna=False)
+        differ = f"The numbers differ, by at most {most:.2g}."
+        accelerator.print("\n" + (differ if most else "The same numbers, exactly."))
     if out is not None and accelerator.is_main_process:
         write(out, table, {SCORES[split]: part for split, part in measured.items()})
 
@@ -164,9 +165,12 @@ def elsewhere(
 def _config(run: Path, result: Result, dataset: str | None, values: list[str]) -> Any:
     """Return the run's configuration with other values, or that of another data set.
 
-    Keys that are newer than the run have their defaults; the evaluation is the run's own.
+    Keys of the first level that are newer than the run have their defaults; evaluation and cache
+    are the run's own.
     """
     values = [f"evaluation={result.protocol.evaluation}", *values]
+    if cache := result.config.get("cache_dir"):
+        values.insert(0, f"cache_dir={cache}")
     if dataset:
         config = compose("train", [f"dataset={dataset}", *values])
     else:

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from zoo.datasets.base import Manifest
 from zoo.errors import InputError, check_choice
 from zoo.results import FILE, INCIDENTAL, flat
+from zoo.signals import exiting
 
 CONFIG = "config.yaml"
 
@@ -43,7 +44,7 @@ def main(config: Any) -> Path:
 
     accelerator = runtime.make_accelerator(precision, config.tracker, folder)
     accelerator.init_trackers("logs")
-    with writing(folder):
+    with writing(folder), exiting():
         data = runtime.on_main(lambda: decode_tracks(manifest, config, sample_rate, folder))
         torch.manual_seed(config.seed)
         clip = data.clip_seconds(config.clip_seconds, min_samples)

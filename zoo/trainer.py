@@ -141,7 +141,9 @@ class Trainer:
             is_reading = (index + 1) % LOG_STEPS == 0 or index + 1 == len(self.losses)
             if is_reading:
                 recent = self._checked(self.losses[max(0, index + 1 - LOG_STEPS) : index + 1])
-                bar.set_postfix(loss=f"{recent:.3f}", end=self._expected_end())
+                rate = self.optimizer.param_groups[0]["lr"]
+                end = self._expected_end()
+                bar.set_postfix(loss=f"{recent:.3f}", lr=f"{rate:.1e}", end=end)
             self._count_seconds()
             if is_reading or not on_gpus:  # which would have to wait for each other
                 self._heed(signals)

@@ -11,8 +11,10 @@ Everything is float64 arithmetic and `numpy.random.RandomState`, so that a track
 are the same on every machine.
 """
 
+import io
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from tqdm import tqdm
 from zoo.datasets.base import SPLITS, Manifest
 from zoo.datasets.synth_score import Factors, Piece, draw_riffs, render
 from zoo.datasets.synth_sounds import SAMPLE_RATE, Kit, Voicing, draw_kit, draw_voicing
+from zoo.errors import InputError
 
 VERSION = 1  # raise it whenever a track's samples change: cached audio is then made anew
 
@@ -51,7 +54,7 @@ CONTRASTS: dict[str, tuple[str, str]] = {  # by the factors in which the two gen
 HYBRIDS = 0.05  # share of tracks
 CEILING = 1 - HYBRIDS / 2  # the label of a hybrid is a coin toss between its two genres
 TYPICAL_KITS = 0.4  # share of tracks
-TEMPO = (92.0, 118.0)  # beats a minute: three bars of four beats take 6.1 to 7.8 s
+TEMPO = (92.0, 118.0)  # beats a minute: a phrase of four bars takes 8.1 to 10.4 s
 LOOPS = ((0, 5, 7, 5), (0, 7, 5, 7), (0, 5, 0, 7))  # semitones above the key
 SHARES = {"train": 40 / 64, "validation": 8 / 64, "test": 16 / 64}  # of the artists
 
@@ -128,10 +131,18 @@ def _row(track: Track, path: Path, split: str) -> dict[str, Any]:
 
 def _write(track: Track, path: Path, seconds: float) -> None:
     samples = render(track.piece, seconds, _random("noise", track.name))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    flac = io.BytesIO()
+    soundfile.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     part = path.with_suffix(f".{os.getpid()}.part")
-    soundfile.write(part, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(flac.getvalue())
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        reason = f"{path} cannot be written: {error.strerror}"
+        raise InputError(f"{reason}; make room, or give another cache_dir.") from error
 
 
 def artist_splits(num_artists: int) -> dict[str, str]:

@@ -22,7 +22,7 @@ class Factors:
     walking: bool = False  # the bass walks through the chord instead of repeating its root
     minor: bool = False
     bars_per_chord: int = 2
-    form: str = "AABB"  # the order of two sections of a bar: telling takes three bars, over 6 s
+    form: str = "AABB"  # the order of two sections of a bar each: whether one lasts a bar or two
 
 
 @dataclass(frozen=True)
