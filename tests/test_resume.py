@@ -22,6 +22,7 @@ from zoo.results import read_result
 from zoo.train import main as train
 
 QUICK = ("model=crnn", "epochs=3", "threads=2", "clip_seconds=3", "augment.mixup=0.4")
+QUICK += ("batch_size=4",)  # 10 steps an epoch
 EACH_STEP = "checkpoint_minutes=0"  # a checkpoint after every step, so that kills hit its writing
 
 
@@ -69,13 +70,13 @@ def test_a_signal_checkpoints_in_the_middle_of_an_epoch(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.pt"
-    process = start(*values(tmp_path / "run"))
-    wait_for(last, process)  # the end of the first epoch
+    process = start(*values(tmp_path / "run", EACH_STEP))
+    wait_for(last, process)  # the first step
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 75, output
-    assert "stopped by a signal after epoch 1 and" in output and "resume=true" in output
-    assert checkpoint.load(last)["progress"]["step"] > 0
+    assert "stopped by a signal after epoch 0 and" in output and "resume=true" in output
+    assert 0 < checkpoint.load(last)["progress"]["step"] <= 10
     train(compose("train", values(tmp_path / "run", "resume=true")))
     assert_equal(tmp_path / "run", uninterrupted)
 
