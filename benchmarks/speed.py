@@ -26,6 +26,7 @@ class Measured(NamedTuple):
 
 
 def loop() -> Iterator[Measured]:
+    """The training loop against a bare one."""
     from benchmarks import speed_training
 
     ratio = speed_training.loop()
@@ -33,6 +34,7 @@ def loop() -> Iterator[Measured]:
 
 
 def precision() -> Iterator[Measured]:
+    """The default layout and precision against plain float32."""
     from benchmarks import speed_training
 
     native = runtime.computes_bf16(speed_training.device())
@@ -44,6 +46,7 @@ def precision() -> Iterator[Measured]:
 
 
 def frontend() -> Iterator[Measured]:
+    """The front end's share of a training step."""
     from benchmarks import speed_training
 
     for name in ("short_chunk_cnn", "crnn"):
@@ -53,6 +56,7 @@ def frontend() -> Iterator[Measured]:
 
 
 def store() -> Iterator[Measured]:
+    """Random chunks against seeking in files, and against one contiguous copy."""
     from benchmarks import speed_data
 
     for suffix in ("flac", "mp3"):
@@ -64,6 +68,7 @@ def store() -> Iterator[Measured]:
 
 
 def preparation() -> Iterator[Measured]:
+    """Decoding on all cores against a plain loop on one."""
     from benchmarks import speed_data
 
     ratio, seconds = speed_data.preparation()
@@ -72,6 +77,7 @@ def preparation() -> Iterator[Measured]:
 
 
 def start() -> Iterator[Measured]:
+    """How soon a command answers."""
     from benchmarks import speed_data
 
     beyond, torch = speed_data.start_of_help()

@@ -19,6 +19,7 @@ from zoo import checkpoint
 from zoo.config import compose
 from zoo.errors import InputError
 from zoo.results import read_result
+from zoo.signals import exiting
 from zoo.train import main as train
 
 QUICK = ("model=crnn", "epochs=3", "threads=2", "clip_seconds=3", "augment.mixup=0.4")
@@ -79,6 +80,13 @@ def test_a_signal_checkpoints_in_the_middle_of_an_epoch(
     assert 0 < checkpoint.load(last)["progress"]["step"] <= 10
     train(compose("train", values(tmp_path / "run", "resume=true")))
     assert_equal(tmp_path / "run", uninterrupted)
+
+
+def test_a_signal_outside_the_loop_ends_with_the_same_code() -> None:
+    with pytest.raises(SystemExit) as caught, exiting():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.code == 75
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def killed_and_resumed(folder: Path, after: float) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.datasets.base import SPLITS
+from zoo.datasets.base import SPLITS, Manifest
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,17 +86,16 @@ def write(trainer: "Trainer") -> None:
         "losses": trainer.losses,
         "history": trainer.history,
         "micro_batch": trainer.forward_backward.micro_batch,
-        "same": _must_be_the_same(trainer),
+        "same": trainer.same,
     }
     save(file(trainer.folder, "last"), state)
     trainer.saved = time.monotonic()
 
 
-def _must_be_the_same(trainer: "Trainer") -> dict[str, str]:
+def must_stay(manifest: Manifest, precision: str) -> dict[str, str]:
     """Return what beside the configuration may not change when a run is resumed."""
-    manifest = trainer.data.manifest
     tracks = {f"{name} tracks": manifest.split(name).fingerprint() for name in SPLITS}
-    return {**tracks, "precision": trainer.accelerator.mixed_precision}
+    return {**tracks, "precision": precision}
 
 
 def resume(trainer: "Trainer") -> bool:
@@ -108,7 +107,7 @@ def resume(trainer: "Trainer") -> bool:
     if not last.exists():
         return False
     state = load(last)
-    for what, now in _must_be_the_same(trainer).items():
+    for what, now in trainer.same.items():
         if state["same"][what] != now:
             raise InputError(
                 f"{last} is of a run with other {what} than there are now; give another output_dir."

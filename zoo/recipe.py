@@ -115,7 +115,8 @@ def make_optimizer(model: nn.Module, phase: Phase) -> torch.optim.Optimizer:
 
 
 def learning_rate(step: int, total_steps: int, phase: Phase) -> float:
-    """Return the rate at a step: linear warm-up over a share of the steps, then cosine to 0."""
+    """Return the rate at a step: linear warm-up over a share of the steps, then cosine to 0
+    or, with decay `none`, the peak."""
     warmup_steps = round(phase.warmup * total_steps)
     if step < warmup_steps:
         return phase.lr * (step + 1) / warmup_steps
@@ -126,7 +127,10 @@ def learning_rate(step: int, total_steps: int, phase: Phase) -> float:
 
 
 class Average(Generic[M]):
-    """An exponential moving average of a model's weights and buffers, warmed up from the start."""
+    """An exponential moving average of a model's weights and buffers, warmed up from the start.
+
+    torch's own AveragedModel counts on the device and waits for it several times a step.
+    """
 
     def __init__(self, model: M, decay: float) -> None:
         self.module: M = copy.deepcopy(model).requires_grad_(False)

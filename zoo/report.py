@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from omegaconf import OmegaConf
 
 from zoo import plots, runtime
@@ -50,10 +51,9 @@ def make_result(
     precision: str,
 ) -> Result:
     """Return the run's result."""
-    data, accelerator, progress = trainer.data, trainer.accelerator, trainer.progress
+    data, accelerator = trainer.data, trainer.accelerator
     config: Any = OmegaConf.to_container(trainer.config)
     manifest = data.manifest
-    parameters = list(model.parameters())
     return Result(
         model=model.config.model,
         frontend=model.config.frontend,
@@ -74,26 +74,37 @@ def make_result(
         precision=precision,
         clip_seconds=model.config.clip_seconds,
         metrics={split: m.metrics for split, m in measured.items()},
-        best_epoch=progress.best_epoch,
-        costs=Costs(
-            parameters=sum(p.numel() for p in parameters),
-            trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-            train_seconds=progress.seconds,
-            wall_seconds=trainer.wall_seconds,
-            clips_per_second=progress.clips / progress.seconds,
-            steps=progress.clips // trainer.config.batch_size,
-            epochs=progress.epoch,
-            peak_memory_bytes=runtime.peak_memory(accelerator.device),
-        ),
-        hardware=Hardware(
-            device=runtime.device_name(accelerator.device),
-            processor=runtime.processor(),
-            num_cores=os.cpu_count() or 1,
-            num_processes=accelerator.num_processes,
-        ),
+        best_epoch=trainer.progress.best_epoch,
+        costs=costs(trainer, model),
+        hardware=hardware(accelerator),
         versions=runtime.versions(),
         config=config,
         left_out=len(data.left_out),
+    )
+
+
+def costs(trainer: Trainer, model: GenreModel) -> Costs:
+    """Return what the run took."""
+    progress, parameters = trainer.progress, list(model.parameters())
+    return Costs(
+        parameters=sum(p.numel() for p in parameters),
+        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        train_seconds=progress.seconds,
+        wall_seconds=trainer.wall_seconds,
+        clips_per_second=progress.clips / progress.seconds,
+        steps=progress.clips // trainer.config.batch_size,
+        epochs=progress.epoch,
+        peak_memory_bytes=runtime.peak_memory(trainer.accelerator.device),
+    )
+
+
+def hardware(accelerator: Accelerator) -> Hardware:
+    """Return where the run ran."""
+    return Hardware(
+        device=runtime.device_name(accelerator.device),
+        processor=runtime.processor(),
+        num_cores=os.cpu_count() or 1,
+        num_processes=accelerator.num_processes,
     )
 
 

@@ -114,7 +114,7 @@ def make_accelerator(
     """Return the Accelerator for fp32, bf16 or fp16, logging to a tracker if one is named."""
     AcceleratorState._reset_state()  # else a process's first precision would be its only one
     return Accelerator(
-        cpu=not torch.accelerator.is_available(),
+        cpu=processes().device.type == "cpu",
         mixed_precision=PRECISIONS[precision],
         log_with=None if tracker == "none" else tracker,
         project_dir=folder,

@@ -86,7 +86,9 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        last = folder / "checkpoints" / "last.pt"
+        from zoo import checkpoint
+
+        last = checkpoint.file(folder, "last")
         kept = f"{last} is whole" if last.exists() else "there is no checkpoint yet"
         raise InputError(
             f"{error.filename or folder}: {error.strerror}; {kept}. Make room, then continue with "

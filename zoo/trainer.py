@@ -74,6 +74,7 @@ class Trainer:
         optimizer = make_optimizer(model, self.phase)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.progress = checkpoint.Progress()
+        self.same = checkpoint.must_stay(data.manifest, accelerator.mixed_precision)
         self.losses = torch.zeros(self.chunks.steps_per_epoch, device=accelerator.device)
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[dict[str, float]] = []
