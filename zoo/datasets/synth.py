@@ -30,10 +30,10 @@ from zoo.datasets.synth_score import Factors, Piece, draw_riffs, render
 from zoo.datasets.synth_sounds import SAMPLE_RATE, Kit, Voicing, draw_kit, draw_voicing
 from zoo.errors import InputError
 
-VERSION = 1  # raise it whenever a track's samples change: cached audio is then made anew
+VERSION = 2  # raise it whenever a track's samples change: cached audio is then made anew
 
 GENRES: dict[str, Factors] = {
-    "anthem": Factors(form="ABAB"),
+    "anthem": Factors(form="AABA"),
     "ballad": Factors(minor=True, bars_per_chord=1),
     "funk": Factors(syncopated=True),
     "jazz": Factors(swing=True, walking=True),
@@ -54,7 +54,7 @@ CONTRASTS: dict[str, tuple[str, str]] = {  # by the factors in which the two gen
 HYBRIDS = 0.05  # share of tracks
 CEILING = 1 - HYBRIDS / 2  # the label of a hybrid is a coin toss between its two genres
 TYPICAL_KITS = 0.4  # share of tracks
-TEMPO = (92.0, 118.0)  # beats a minute: a phrase of four bars takes 8.1 to 10.4 s
+TEMPO = (92.0, 118.0)  # beats a minute: three bars, after which forms differ, take 6.1 to 7.8 s
 LOOPS = ((0, 5, 7, 5), (0, 7, 5, 7), (0, 5, 0, 7))  # semitones above the key
 SHARES = {"train": 40 / 64, "validation": 8 / 64, "test": 16 / 64}  # of the artists
 
@@ -91,7 +91,6 @@ def compose(artist: str, genre: str, number: int) -> Track:
     if random.random_sample() < TYPICAL_KITS:
         kit_of = str(random.choice([genre, hybrid or genre]))
         kit = draw_kit(_random("kit", kit_of))
-    bar = factors.metre
     piece = Piece(
         factors=factors,
         tempo=random.uniform(*TEMPO),
@@ -99,7 +98,7 @@ def compose(artist: str, genre: str, number: int) -> Track:
         loop=LOOPS[random.randint(len(LOOPS))],
         riffs=draw_riffs(random),
         thin="AB"[random.randint(2)],
-        start=random.uniform(0, 8 * bar),  # 8 bars: the period of chords and form
+        pause=random.uniform(0, 0.3),
         kit=Kit(*(value * random.uniform(0.5, 1.5) for value in astuple(kit))),
         voicing=Voicing(
             levels={part: db + random.uniform(-2, 2) for part, db in voicing.levels.items()},
@@ -123,7 +122,7 @@ def _row(track: Track, path: Path, split: str) -> dict[str, Any]:
         "hybrid": track.hybrid,
         "kit_of": track.kit_of,
         **{
-            name: getattr(piece, name) for name in ("tempo", "key", "start", "thin", "tilt", "peak")
+            name: getattr(piece, name) for name in ("tempo", "key", "pause", "thin", "tilt", "peak")
         },
         **{f"level_{part}": level for part, level in piece.voicing.levels.items()},
     }

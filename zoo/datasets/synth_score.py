@@ -1,5 +1,6 @@
 """The scores of `synth`: what is played when, bar by bar, for a point in the space of factors."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ class Factors:
     walking: bool = False  # the bass walks through the chord instead of repeating its root
     minor: bool = False
     bars_per_chord: int = 2
-    form: str = "AABB"  # the order of two sections of a bar each: whether one lasts a bar or two
+    form: str = "AABB"  # the order of sections of a bar each; AABA differs in the fourth bar alone
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Piece:
     loop: tuple[int, ...]  # roots of four chords, semitones above the key
     riffs: dict[str, tuple[tuple[float, int], ...]]  # (position in beats, semitones above the root)
     thin: str  # the section, A or B, in which hat and chords rest
-    start: float  # where in the music the track begins, beats
+    pause: float  # s before the music begins
     kit: Kit
     voicing: Voicing
     tilt: float  # -0.4 (dark) to 0.6 (bright)
@@ -119,11 +120,10 @@ def render(piece: Piece, seconds: float, random: RandomState) -> Array:
     total = np.zeros(round(seconds * SAMPLE_RATE))
     gains = {part: 10.0 ** (level / 20.0) for part, level in piece.voicing.levels.items()}
     shots = draw_shots(piece.kit, random)
-    first = int(piece.start // metre) - 1  # a bar earlier, whose notes may reach in
-    last = int((piece.start + seconds / beat) // metre) + 1
-    for bar in range(first, last):
+    num_bars = math.ceil((seconds - piece.pause) / (beat * metre))
+    for bar in range(num_bars):
         for part, position, sound in _events(piece, bar, shots):
-            when = (bar * metre + swung(position, piece.factors.swing) - piece.start) * beat
+            when = piece.pause + (bar * metre + swung(position, piece.factors.swing)) * beat
             when += random.uniform(-0.004, 0.004)  # s
             velocity = random.uniform(0.75, 1.0)
             _add(total, gains[part] * velocity * sound, round(when * SAMPLE_RATE))
