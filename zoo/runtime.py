@@ -151,9 +151,9 @@ def peak_memory(device: torch.device) -> int:
 
 def versions() -> dict[str, str]:
     """Return the versions of what computes."""
-    packages = ("genre-zoo", "torch", "torchaudio", "nnAudio", "accelerate", "numpy", "pandas")
+    packages = ("genre-zoo", "torch", "torchaudio", "timm", "nnAudio", "accelerate", "numpy")
     found = {"python": platform.python_version()}
-    for package in (*packages, "soundfile", "soxr"):
+    for package in (*packages, "pandas", "soundfile", "soxr"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
