@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from zoo import runtime
+from zoo import list_models, runtime
 
 
 class Measured(NamedTuple):
@@ -85,15 +85,52 @@ def start() -> Iterator[Measured]:
     yield Measured(what, str(beyond), "< 1 s, no torch", beyond.median < 1 and not torch)
 
 
+def models() -> Iterator[Measured]:
+    """Every model, and those with a published implementation beside a plain one."""
+    from benchmarks import speed_models
+
+    native = runtime.computes_bf16(speed_models.device())
+    for name in list_models():
+        train, infer = speed_models.clips_per_second(name)
+        yield Measured(f"{name}: clips a second in training", str(train), "", True)
+        yield Measured(f"{name}: clips a second in scoring", str(infer), "", True)
+        if name in speed_models.WITH_REFERENCE:
+            train, infer = speed_models.against_plain(name)
+            least = 2.0 if native else 1.0
+            for ratio, what in ((train, "training"), (infer, "scoring")):
+                yield Measured(
+                    f"{name}: {what} / plain {what}",
+                    str(ratio),
+                    f">= {least}",
+                    ratio.median >= least,
+                )
+
+
+def forms() -> Iterator[Measured]:
+    """Whether the layout and precision that each model names are the fastest."""
+    from benchmarks import speed_models
+
+    for name in list_models():
+        fastest, ratio = speed_models.fastest_form(name)
+        what = f"{name}: time in the fastest form ({fastest}) / in its own"
+        yield Measured(what, str(ratio), ">= 0.85", ratio.median >= 0.85)
+
+
 MEASURES: dict[str, Callable[[], Iterator[Measured]]] = {
-    f.__name__: f for f in (loop, precision, frontend, store, preparation, start)
+    f.__name__: f for f in (loop, precision, frontend, store, preparation, start, models, forms)
 }
+LONG = ("models", "forms")  # measured when named
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join(MEASURES)}; all but {' and '.join(LONG)} if none is named",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there too")
     options = parser.parse_args()
     if unknown := set(options.names) - set(MEASURES):
@@ -104,9 +141,10 @@ def main() -> None:
     title = f"{where}, {threads} threads of {os.cpu_count()} cores"
     print(title, flush=True)
     lines = []
-    for name in options.names or MEASURES:
+    for name in options.names or [name for name in MEASURES if name not in LONG]:
         for line in MEASURES[name]():
-            print(f"{line.what}: {line.figure}, asked {line.asked}", flush=True)
+            asked = f", asked {line.asked}" if line.asked else ""
+            print(f"{line.what}: {line.figure}{asked}", flush=True)
             lines.append(line)
     table = pd.DataFrame([line._asdict() | {"met": "yes" if line.met else "NO"} for line in lines])
     print(f"\n{table.to_markdown(index=False)}")

@@ -80,21 +80,29 @@ def step(model: GenreModel, autocast: Callable[[], Any]) -> Callable[[Tensor, Te
     return take
 
 
-def steps(name: str, plain: bool = False, batch: int = 8) -> tuple[GenreModel, Tensor, Work]:
+def batch_of(model: GenreModel, size: int = 8) -> tuple[Tensor, Tensor]:
+    """Return a batch of noise of the model's clip length, and labels."""
+    samples = int(model.config.clip_seconds * model.sample_rate)
+    x_BT, y_B = torch.randn(size, samples) / 10, torch.arange(size) % len(model.config.classes)
+    return x_BT.to(device()), y_B.to(device())
+
+
+def in_form(model: GenreModel, channels_last: bool, precision: str) -> Callable[[], Any]:
+    """Move the model to the device in a memory layout, and return the autocast of a precision."""
+    model.backend.channels_last = channels_last
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model.to(device()).to(memory_format=layout)
+    return partial(torch.autocast, device().type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def steps(name: str, plain: bool = False) -> tuple[GenreModel, Tensor, Work]:
     """Return a model, a batch, and a few training steps with it: in the model's own layout and
     precision, or `plain`, in float32 and NCHW."""
-    where = device()
-    model = create_model(name, num_classes=8).to(where)
-    precision = runtime.choose_precision("auto", model.backend.precision, where)
-    if plain:
-        model.backend.channels_last, precision = False, "fp32"
-        model.to(memory_format=torch.contiguous_format)
-    samples = int(model.config.clip_seconds * model.sample_rate)
-    x_BT, y_B = torch.randn(batch, samples, device=where) / 10, torch.arange(batch) % 8
-    low = torch.float16 if precision == "fp16" else torch.bfloat16
-    autocast = partial(torch.autocast, where.type, low, enabled=precision != "fp32")
-    take = step(model, autocast)
-    y_B = y_B.to(where)
+    model = create_model(name, num_classes=8)
+    precision = runtime.choose_precision("auto", model.backend.precision, device())
+    form = (False, "fp32") if plain else (model.backend.channels_last, precision)
+    take = step(model, in_form(model, *form))
+    x_BT, y_B = batch_of(model)
     return model, x_BT, lambda: [take(x_BT, y_B) for _ in range(STEPS)]
 
 

@@ -36,10 +36,14 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - started
 
 
+def in_turn(*works: Work, rounds: int = 7) -> list[tuple[float, ...]]:
+    """Return the seconds of each work in each round, after one round of warming up."""
+    return [tuple(map(seconds, works)) for _ in range(rounds + 1)][1:]
+
+
 def times_as_fast(ours: Work, other: Work, rounds: int = 7) -> Ratio:
-    """Return the other's time over ours, taken in turn after one round of warming up."""
-    pairs = [(seconds(ours), seconds(other)) for _ in range(rounds + 1)]
-    return Ratio(tuple(b / a for a, b in pairs[1:]))
+    """Return the other's time over ours, taken in turn."""
+    return Ratio(tuple(b / a for a, b in in_turn(ours, other, rounds=rounds)))
 
 
 def share(part: Work, whole: Work, rounds: int = 7) -> Ratio:
