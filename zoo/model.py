@@ -181,9 +181,6 @@ def model_card(model: GenreModel) -> str:
 def config_from(config: Any, classes: Sequence[str], multilabel: bool, clip: float) -> ModelConfig:
     """Return the model part of a composed configuration."""
 
-    def arguments(section: Any) -> dict[str, Any]:
-        return {k: v for k, v in section.items() if k not in ("_target_", "name")}
-
     return ModelConfig(
         model=config.model.name,
         frontend=config.frontend.name,
@@ -191,6 +188,6 @@ def config_from(config: Any, classes: Sequence[str], multilabel: bool, clip: flo
         multilabel=multilabel,
         clip_seconds=clip,
         dropout=config.model.dropout,
-        frontend_args=arguments(config.frontend),
-        backend_args=arguments(config.model.backend),
+        frontend_args={k: v for k, v in config.frontend.items() if k not in ("_target_", "name")},
+        backend_args={k: v for k, v in config.model.backend.items() if k != "_target_"},
     )

@@ -1,0 +1,39 @@
+"""Every architecture learns: from scratch, with the default recipe, 16 tracks by heart."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Run
+
+import zoo
+from zoo.datasets import synth
+
+SECONDS = 4.0
+
+
+@pytest.fixture(scope="module")
+def sixteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of two tracks of each genre, each a training, a validation and a test track."""
+    folder = tmp_path_factory.mktemp("sixteen")
+    tracks = synth.load(folder, artists=2, tracks=1, seconds=SECONDS).frame
+    rows = []
+    for split in ("train", "validation", "test"):
+        for number, (path, label) in enumerate(zip(tracks["path"], tracks["label"], strict=True)):
+            copy = folder / f"{split}_{number}.flac"
+            shutil.copy(path, copy)
+            rows.append({"path": copy.name, "label": label, "split": split})
+    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_fits_sixteen_tracks(name: str, sixteen: Path, python: Run, tmp_path: Path) -> None:
+    data = ("dataset=manifest", f"dataset.path={sixteen}")
+    done = python("zoo.train", f"model={name}", *data, "epochs=75", "output_dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["metrics"]["test"]["accuracy"] == 1.0
