@@ -1,8 +1,5 @@
-"""One contract for everything registered, and the published CRNN."""
+"""One contract for everything registered."""
 
-import json
-import re
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,6 @@ from zoo.registry import build_named, choices
 KINDS = {name: build_named("frontend", name, {}).kind for name in zoo.list_frontends()}
 ACCEPTS = {name: build_named("model", name, {}, 1, 96).accepts for name in zoo.list_models()}
 PAIRS = [(m, f) for m in zoo.list_models() for f in KINDS if KINDS[f] in ACCEPTS[m]]
-PUBLISHED_HEADS = ("dense2.", "dense.")  # the last layer's names in the published weights
 
 
 def waveforms(model: GenreModel, seconds: float = 2.0, batch: int = 3) -> torch.Tensor:
@@ -101,62 +97,6 @@ def test_any_size_of_spectrogram(name: str, shape: tuple[int, int, int]) -> None
     backend = build_named("model", name, {}, *shape[:2])
     frames = max(shape[2], backend.min_frames)
     assert backend(torch.randn(2, *shape[:2], frames)).shape == (2, backend.num_features)
-
-
-def ours(published: dict[str, torch.Tensor], model: GenreModel) -> dict[str, torch.Tensor]:
-    """Rename the tensors of the published implementation; blocks of ours that stand in a list are
-    counted from 0."""
-    in_list = hasattr(model.backend, "layers")
-    head = next(h for h in PUBLISHED_HEADS if any(name.startswith(h) for name in published))
-    state = {}
-    for name, tensor in published.items():
-        if name.startswith("spec."):  # the front end's kernels, which ours makes itself
-            continue
-        if in_list:
-            name = re.sub(r"^layer(\d+)", lambda m: f"layers.{int(m[1]) - 1}", name)
-        is_head = name.startswith(head)
-        state[name.replace(head, "head.") if is_head else f"backend.{name}"] = tensor
-    return state
-
-
-@pytest.mark.parametrize("data", ["msd", "jamendo"])
-def test_crnn_is_the_published_one(shared: Path, data: str) -> None:
-    folder = shared / "peers" / "sota-music-tagging"
-    reference = np.load(folder / "reference.npz")
-    model = zoo.create_model("crnn", num_classes=50).eval()
-    model.load_state_dict(ours(load_file(folder / f"{data}_crnn.safetensors"), model))
-    x = torch.from_numpy(reference["input_464000"].astype(np.float32) / 32768)
-    with torch.no_grad():
-        probabilities = model(x).sigmoid().numpy()
-    np.testing.assert_allclose(probabilities, reference[f"prob_{data}_crnn"], atol=1e-5, rtol=0)
-
-
-def drawn(name: str, shape: list[int]) -> torch.Tensor:
-    """Return the weights that the reference was computed with, drawn from the tensor's name."""
-    random = np.random.default_rng(zlib.crc32(name.encode()))
-    if "spec_bn.running" in name:  # decibels
-        array = np.full(shape, 400.0 if name.endswith("var") else -30.0)
-    elif name.endswith("running_var"):
-        array = 0.5 + random.random(shape)
-    elif name.endswith(("running_mean", "bias")):
-        array = 0.1 * random.standard_normal(shape)
-    elif len(shape) == 1:
-        array = 0.5 + random.random(shape)
-    else:
-        array = random.standard_normal(shape) * np.sqrt(1.0 / np.prod(shape[1:]))
-    return torch.from_numpy(array.astype(np.float32))
-
-
-@pytest.mark.parametrize(("name", "samples"), [("short_chunk_cnn", 59049), ("sample_cnn", 59049)])
-def test_others_are_the_published_ones(shared: Path, name: str, samples: int) -> None:
-    folder = shared / "peers" / "sota-music-tagging"
-    shapes = json.loads((folder / "tensor_names.json").read_text())[name]
-    reference = np.load(folder / "reference_filled.npz")
-    model = zoo.create_model(name, num_classes=50).eval()
-    model.load_state_dict(ours({n: drawn(n, shape) for n, shape in shapes.items()}, model))
-    x = torch.from_numpy(reference[f"input_{samples}"].astype(np.float32) / 32768)
-    with torch.no_grad():
-        np.testing.assert_allclose(model(x).numpy(), reference[f"logit_{name}"], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", zoo.list_models())
