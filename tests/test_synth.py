@@ -103,7 +103,9 @@ def test_hearing_the_form_takes_more_than_six_seconds() -> None:
     """Two tracks that differ in the form alone are the same, sample for sample, until then."""
     piece = replace(synth.compose("artist07", "rock", 0).piece, tempo=max(synth.TEMPO), pause=0.0)
     one, other = (
-        render(replace(piece, factors=synth.GENRES[g]), 10.0, np.random.RandomState(0)).astype(float)
+        render(replace(piece, factors=synth.GENRES[g]), 10.0, np.random.RandomState(0)).astype(
+            float
+        )
         for g in synth.CONTRASTS["form"]
     )
     one, other = (x / np.abs(x[: 6 * SAMPLE_RATE]).max() for x in (one, other))  # both had a peak
