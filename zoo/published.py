@@ -32,7 +32,7 @@ def weights_file(checkpoint: str | Path) -> Path | None:
     Raises `InputError` for any other file, and for one that belongs to a model folder.
     """
     path = Path(checkpoint).expanduser()
-    if path.is_file() and (path.parent / "config.json").is_file():
+    if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
         raise InputError(f"checkpoint={checkpoint} is part of a model; give its folder.")
     if path.suffix in SUFFIXES and not path.is_dir():
         return path
