@@ -1,9 +1,6 @@
-"""One contract for everything registered, and the published CRNN."""
+"""One contract for everything registered."""
 
-import json
 import pickle
-import re
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +19,9 @@ FRONTENDS = {name: build_named("frontend", name, {}) for name in zoo.list_fronte
 KINDS = {name: frontend.kind for name, frontend in FRONTENDS.items()}
 ACCEPTS = {name: build_named("model", name, {}, 1, 96).accepts for name in zoo.list_models()}
 PAIRS = [(m, f) for m in zoo.list_models() for f in KINDS if KINDS[f] in ACCEPTS[m]]
-PUBLISHED_HEADS = ("dense2.", "dense.")  # the last layer's names in the published weights
 SHAPES = {  # of what back ends read, without the batch; at least as long as they ask for
-    "spectrogram": [(1, 96, 188), (1, 13, 96), (6, 257, 311)],
-    "waveform": [(0,), (1,), (20_000,)],  # samples more than the shortest
+    "spectrogram": [(1, 96, 188), (1, 13, 96), (2, 257, 40)],
+    "waveform": [(0,), (1_001,)],  # samples more than the shortest
 }
 ON_SHAPES = [(m, shape) for m in ACCEPTS for kind in ACCEPTS[m] for shape in SHAPES[kind]]
 
@@ -71,7 +67,7 @@ def test_back_end_reads_any_shape_and_batch_equals_single(
 
 @pytest.mark.parametrize(("name", "shape"), ON_SHAPES, ids=str)
 def test_every_parameter_gets_a_gradient(name: str, shape: tuple[int, ...]) -> None:
-    backend, x = back_end(name, shape, batch=4, steps=2)
+    backend, x = back_end(name, shape, batch=2, steps=2)
     features = backend.train()(x)
     (nn.Linear(backend.num_features, 3)(features) ** 2).sum().backward()
     for key, parameter in backend.named_parameters():
@@ -140,62 +136,6 @@ def test_compiled_gives_the_same(name: str) -> None:
     x = waveforms(model)
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(model)(x), model(x), atol=1e-4, rtol=1e-4)
-
-
-def ours(published: dict[str, torch.Tensor], model: GenreModel) -> dict[str, torch.Tensor]:
-    """Rename the tensors of the published implementation; blocks of ours that stand in a list are
-    counted from 0."""
-    in_list = hasattr(model.backend, "layers")
-    head = next(h for h in PUBLISHED_HEADS if any(name.startswith(h) for name in published))
-    state = {}
-    for name, tensor in published.items():
-        if name.startswith("spec."):  # the front end's kernels, which ours makes itself
-            continue
-        if in_list:
-            name = re.sub(r"^layer(\d+)", lambda m: f"layers.{int(m[1]) - 1}", name)
-        is_head = name.startswith(head)
-        state[name.replace(head, "head.") if is_head else f"backend.{name}"] = tensor
-    return state
-
-
-@pytest.mark.parametrize("data", ["msd", "jamendo"])
-def test_crnn_is_the_published_one(shared: Path, data: str) -> None:
-    folder = shared / "peers" / "sota-music-tagging"
-    reference = np.load(folder / "reference.npz")
-    model = zoo.create_model("crnn", num_classes=50).eval()
-    model.load_state_dict(ours(load_file(folder / f"{data}_crnn.safetensors"), model))
-    x = torch.from_numpy(reference["input_464000"].astype(np.float32) / 32768)
-    with torch.no_grad():
-        probabilities = model(x).sigmoid().numpy()
-    np.testing.assert_allclose(probabilities, reference[f"prob_{data}_crnn"], atol=1e-5, rtol=0)
-
-
-def drawn(name: str, shape: list[int]) -> torch.Tensor:
-    """Return the weights that the reference was computed with, drawn from the tensor's name."""
-    random = np.random.default_rng(zlib.crc32(name.encode()))
-    if "spec_bn.running" in name:  # decibels
-        array = np.full(shape, 400.0 if name.endswith("var") else -30.0)
-    elif name.endswith("running_var"):
-        array = 0.5 + random.random(shape)
-    elif name.endswith(("running_mean", "bias")):
-        array = 0.1 * random.standard_normal(shape)
-    elif len(shape) == 1:
-        array = 0.5 + random.random(shape)
-    else:
-        array = random.standard_normal(shape) * np.sqrt(1.0 / np.prod(shape[1:]))
-    return torch.from_numpy(array.astype(np.float32))
-
-
-@pytest.mark.parametrize(("name", "samples"), [("short_chunk_cnn", 59049), ("sample_cnn", 59049)])
-def test_others_are_the_published_ones(shared: Path, name: str, samples: int) -> None:
-    folder = shared / "peers" / "sota-music-tagging"
-    shapes = json.loads((folder / "tensor_names.json").read_text())[name]
-    reference = np.load(folder / "reference_filled.npz")
-    model = zoo.create_model(name, num_classes=50).eval()
-    model.load_state_dict(ours({n: drawn(n, shape) for n, shape in shapes.items()}, model))
-    x = torch.from_numpy(reference[f"input_{samples}"].astype(np.float32) / 32768)
-    with torch.no_grad():
-        np.testing.assert_allclose(model(x).numpy(), reference[f"logit_{name}"], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", zoo.list_models())

@@ -39,7 +39,8 @@ def create_model(
     checkpoint: str | Path | None = None,
     overrides: Iterable[str] = (),
 ) -> "GenreModel":
-    """Return a model with random weights, or with those of a run or model folder (`checkpoint`).
+    """Return a model with random weights, or with those of a `checkpoint`: a run or model folder,
+    or a file of published weights (`.safetensors`, `.pth`; see `zoo/published.py`).
 
     `frontend` replaces the model's usual one; `overrides` are as on the command line, such as
     `model.backend.dropout=0.2`. Classes are called class_0, class_1... (2 of them by default), or
@@ -49,6 +50,7 @@ def create_model(
     from zoo.config import compose
     from zoo.errors import InputError
     from zoo.model import GenreModel, config_from
+    from zoo.published import load_published, weights_file
 
     chosen = [f"model={name}", *([f"frontend={frontend}"] if frontend else []), *overrides]
     config = compose("train", chosen)
@@ -57,6 +59,8 @@ def create_model(
     if checkpoint is None:
         classes = tuple(f"class_{i}" for i in range(num_classes or 2))
         return GenreModel(config_from(config, classes, False, config.clip_seconds))
+    if file := weights_file(checkpoint):
+        return load_published(name, file, frontend, num_classes, overrides)
     model = load_model(checkpoint)
     found = model.config
     if found.model != name or found.frontend != config.frontend.name:

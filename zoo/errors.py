@@ -18,8 +18,12 @@ def nearest(word: str, known: Iterable[object], most: int = 3) -> str:
     list of all names; both end a sentence."""
     names = sorted(map(str, known))
     lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(word.lower(), lower, n=most, cutoff=0.6)
-    if close:
+    likeness = {n: difflib.SequenceMatcher(None, n, word.lower()).ratio() for n in lower}
+    best = max(likeness.values(), default=0.0)
+    close = [n for n in sorted(lower, key=lambda n: -likeness[n]) if likeness[n] > best - 0.1][
+        :most
+    ]
+    if best >= 0.6:
         return f"did you mean {' or '.join(lower[name] for name in close)}?"
     return f"known are {', '.join(names)}." if names else "nothing is known."
 

@@ -33,6 +33,7 @@ class CRNN(BackEnd):
     accepts = ("spectrogram",)
     num_features = 32
     min_frames = 2 * 3 * 4 * 4  # one step of the GRU
+    published = {"dense.": "head."}
 
     def __init__(self, num_channels: int, num_bins: int, dropout: float = 0.1) -> None:
         super().__init__()

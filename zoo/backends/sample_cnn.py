@@ -7,7 +7,7 @@ Using Raw Waveforms; in the shapes of the implementation published with Won et a
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.backends.base import BackEnd
+from zoo.backends.base import BackEnd, numbered
 
 CHANNELS = (128, 128, 256, 256, 256, 256, 256, 256, 512)  # each block leaves a third of the steps
 
@@ -32,6 +32,7 @@ class SampleCNN(BackEnd):
     num_features = CHANNELS[-1]
     channels_last = False
     min_frames = 3 ** (1 + len(CHANNELS))  # samples for one step: 59,049, at 16 kHz 3.7 s
+    published = {**numbered(len(CHANNELS) + 2), "dense.": "head."}
 
     def __init__(self, num_channels: int, num_bins: int) -> None:
         super().__init__()

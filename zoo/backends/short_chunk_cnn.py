@@ -6,7 +6,7 @@ shapes of the implementation published with it (MIT).
 
 from torch import Tensor, nn
 
-from zoo.backends.base import BackEnd, max_pool
+from zoo.backends.base import BackEnd, max_pool, numbered
 
 CHANNELS = (128, 128, 256, 256, 256, 256, 512)  # each block halves bins and frames
 
@@ -29,6 +29,7 @@ class ShortChunkCNN(BackEnd):
     accepts = ("spectrogram",)
     num_features = CHANNELS[-1]
     min_frames = 2 ** len(CHANNELS)  # one step after the last block
+    published = {**numbered(len(CHANNELS)), "dense2.": "head."}
 
     def __init__(self, num_channels: int, num_bins: int) -> None:
         super().__init__()

@@ -1,0 +1,87 @@
+"""`musicnn`: filters as tall as timbres and as long as rhythms, then a small network over time.
+
+Pons, Nieto, Prockup, Schmidt, Ehmann, Serra 2018, End-to-end Learning for Music Audio Tagging at
+Scale; in the shapes of the implementation published with Won et al. 2020 (MIT).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from zoo.backends.base import BackEnd
+
+HEIGHTS = (0.7, 0.4)  # of the timbral filters, as shares of the bins
+LENGTHS = (129, 65, 33)  # of the temporal filters, in frames
+TIMBRAL, TEMPORAL = 204, 51  # filters of each size
+
+
+class Timbral(nn.Module):
+    """Tall convolution, batch norm, maximum over the bins, ReLU (it may stand before that)."""
+
+    def __init__(self, num_inputs: int, height: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(num_inputs, TIMBRAL, (height, 7), padding=(0, 3))
+        self.bn = nn.BatchNorm2d(TIMBRAL)
+
+    def forward(self, x_BCFN: Tensor) -> Tensor:
+        return self.bn(self.conv(x_BCFN)).amax(2).relu()
+
+
+class Block(nn.Module):
+    """Convolution over time, batch norm, ReLU."""
+
+    def __init__(self, num_inputs: int, num_outputs: int, length: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(num_inputs, num_outputs, length, padding=length // 2)
+        self.bn = nn.BatchNorm1d(num_outputs)
+
+    def forward(self, x_BCN: Tensor) -> Tensor:
+        return self.bn(self.conv(x_BCN)).relu()
+
+
+class Temporal(Block):
+    """Mean over the bins, then a long convolution over time."""
+
+    def forward(self, x_BCFN: Tensor) -> Tensor:
+        return super().forward(x_BCFN.mean(2))
+
+
+class Musicnn(BackEnd):
+    """`[B,C,F,N] -> [B,features]`: maximum and mean over time of all layers, a dense layer.
+
+    Published for MagnaTagATune and MTG-Jamendo with the defaults, for the Million Song Dataset
+    with 512 channels in the layers over time and 500 features.
+    """
+
+    accepts = ("spectrogram",)
+    min_frames = 1
+    published = {"layers.": "backend.filters.", "dense2.": "head."}
+
+    def __init__(
+        self, num_channels: int, num_bins: int, channels: int = 64, features: int = 200
+    ) -> None:
+        super().__init__()
+        self.num_features = features
+        self.spec_bn = nn.BatchNorm2d(num_channels)
+        timbral = (Timbral(num_channels, max(1, int(share * num_bins))) for share in HEIGHTS)
+        temporal = (Temporal(num_channels, TEMPORAL, length) for length in LENGTHS)
+        self.filters = nn.ModuleList([*timbral, *temporal])
+        width = TIMBRAL * len(HEIGHTS) + TEMPORAL * len(LENGTHS)
+        self.layer1 = Block(width, channels, 7)
+        self.layer2 = Block(channels, channels, 7)
+        self.layer3 = Block(channels, channels, 7)
+        self.dense1 = nn.Linear(2 * (width + 3 * channels), features)
+        self.bn = nn.BatchNorm1d(features)
+
+    def forward(self, x_BCFN: Tensor) -> Tensor:
+        x_BCFN = self.spec_bn(x_BCFN)
+        x_BCN = torch.cat([filters(x_BCFN) for filters in self.filters], dim=1)
+        first_BCN = self.layer1(x_BCN)
+        second_BCN = self.layer2(first_BCN) + first_BCN
+        third_BCN = self.layer3(second_BCN) + second_BCN
+        x_BCN = torch.cat([x_BCN, first_BCN, second_BCN, third_BCN], dim=1)
+        x_BD = torch.cat([x_BCN.amax(-1), x_BCN.mean(-1)], dim=1)
+        return self.bn(self.dense1(x_BD)).relu()
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        first = [self.spec_bn, self.filters]
+        return [first, [self.layer1], [self.layer2], [self.layer3], [self.dense1, self.bn]]
