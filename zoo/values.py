@@ -25,12 +25,14 @@ COUNT, POSITIVE, SHARE = (1, math.inf), (0, math.inf), (0, 1)
 RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of their keys
     **dict.fromkeys(("epochs", "min_steps", "patience", "threads", "listen_clips"), COUNT),
     **dict.fromkeys(("artists", "tracks", "sample_rate", "n_fft", "hop_length", "n_mels"), COUNT),
-    **dict.fromkeys(("n_bins", "bins_per_octave"), COUNT),
+    **dict.fromkeys(("n_bins", "bins_per_octave", "n_octaves", "n_mfcc", "n_filters"), COUNT),
+    **dict.fromkeys(("window_length", "stride"), COUNT),
     **dict.fromkeys(("batch_size", "micro_batch_size", "folds"), (2, math.inf)),
     **dict.fromkeys(("clip_seconds", "seconds"), (0.1, math.inf)),
     **dict.fromkeys(("seed", "split_seed"), (0, 2**32 - 1)),
     **dict.fromkeys(
-        ("fold", "lr", "weight_decay", "clip_norm", "f_min", "checkpoint_minutes"), POSITIVE
+        ("fold", "lr", "weight_decay", "clip_norm", "f_min", "gamma", "checkpoint_minutes"),
+        POSITIVE,
     ),
     **dict.fromkeys(("mixup", "gain_db", "time_masks", "freq_masks"), POSITIVE),
     **dict.fromkeys(("max_bad", "dropout", "warmup", "label_smoothing", "ema_decay"), SHARE),
