@@ -7,7 +7,7 @@ import scipy.signal
 import torch
 
 from zoo.frontends.chroma import Chroma
-from zoo.frontends.compression import PCEN, compression, smooth
+from zoo.frontends.compression import PCEN, make_compression, smooth
 from zoo.frontends.cqt import CQT
 from zoo.frontends.filterbank import FilterBank
 from zoo.frontends.gammatone import Gammatone
@@ -170,7 +170,7 @@ def test_compressions_equal_their_formulas() -> None:
         "log1p": (1 + 10_000 * power.double()).log().float(),
     }
     for name, features in expected.items():
-        torch.testing.assert_close(compression(name, 100, 62.5)(power), features)
+        torch.testing.assert_close(make_compression(name, 100, 62.5)(power), features)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 64, 65, 1000])
@@ -200,7 +200,7 @@ def test_pcen_gradients_and_time_constant() -> None:
     module = PCEN(3, s=0.04).double()
     x = torch.rand(2, 3, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda y, *_: module(y), (x, *module.parameters()))
-    s = [compression("pcen", 1, rate).logit_s.sigmoid().item() for rate in (100, 50)]
+    s = [make_compression("pcen", 1, rate).logit_s.sigmoid().item() for rate in (100, 50)]
     assert s == pytest.approx([0.025, 1 - 0.975**2])
 
 

@@ -84,7 +84,7 @@ def smooth(x_BFN: Tensor, s_F1: Tensor) -> Tensor:
     return y_BFN
 
 
-def compression(name: str, num_bins: int, frame_rate: float) -> nn.Module:
+def make_compression(name: str, num_bins: int, frame_rate: float) -> nn.Module:
     """Return the compression of that name; raises `InputError` for an unknown one.
 
     PCEN starts with the time constant of its paper, s = 0.025 at 100 frames a second.

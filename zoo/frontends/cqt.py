@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from zoo.errors import InputError
 from zoo.frontends.base import FrontEnd
-from zoo.frontends.compression import compression as make_compression
+from zoo.frontends.compression import make_compression
 
 
 class CQT(FrontEnd):

@@ -25,8 +25,9 @@ HALF = math.sqrt(2 * math.log(2)) / math.pi
 def mel_bands(n_filters: int, f_min: float, f_max: float) -> np.ndarray:
     """Return centre and width of Gabor filters `[F,2]` in Hz that are like mel filters (HTK).
 
-    A mel filter rises from its left neighbour's centre to its own and falls to its right one's; it
-    is above a quarter of its peak, where a response squared is at half, over 3/4 of that way.
+    A mel filter rises from the centre of the filter below to its own, and falls to that of the
+    filter above. The width is where it exceeds a quarter of its peak, 3/4 of all that: as it
+    weights power, the response of a filter is at half its peak there.
     """
     f = mel_frequencies(n_filters + 2, fmin=f_min, fmax=f_max, htk=True)
     return np.stack([f[1:-1], 0.75 * (f[2:] - f[:-2])], axis=1)
@@ -49,7 +50,7 @@ class GaborFilters(nn.Module):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Limits of sigma: half the band wide, and one cycle in the window wide."""
+        """Sigma in samples of a response as wide as half the spectrum, and as 1 / window."""
         return 4 * HALF, (2 * self.reach + 1) * HALF
 
     def kernels(self) -> Tensor:
@@ -87,7 +88,7 @@ class GaussianPooling(nn.Module):
         t_T = torch.arange(-reach, reach + 1, stride, device=self.sigma.device)
         sigma_F1 = self.window_length // 2 * self.sigma.clamp(2 / self.window_length, 0.5)[:, None]
         weights_T = torch.full_like(t_T, stride, dtype=torch.float32)
-        weights_T[[0, -1]] = (stride + 1) / 2  # they count for none outside of the window
+        weights_T[0] = weights_T[-1] = (stride + 1) / 2  # half of these samples' reach is outside
         kernels_F1T = (weights_T * (-0.5 * (t_T / sigma_F1) ** 2).exp())[:, None]
         hop = self.hop_length // stride
         return functional.conv1d(energy_BFT, kernels_F1T, stride=hop, groups=len(kernels_F1T))

@@ -5,7 +5,7 @@ from nnAudio.librosa_functions import get_gammatone
 from torch import Tensor
 
 from zoo.frontends.base import FrontEnd, check_band
-from zoo.frontends.compression import compression as make_compression
+from zoo.frontends.compression import make_compression
 from zoo.frontends.stft import power_spectrogram
 
 

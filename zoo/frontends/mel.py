@@ -6,7 +6,7 @@ from torch import Tensor
 
 from zoo.errors import InputError, check_choice
 from zoo.frontends.base import FrontEnd, check_band
-from zoo.frontends.compression import compression as make_compression
+from zoo.frontends.compression import make_compression
 from zoo.frontends.stft import power_spectrogram
 
 ENGINES = ("auto", "fft", "nnaudio")

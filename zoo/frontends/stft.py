@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from zoo.frontends.base import FrontEnd
-from zoo.frontends.compression import compression as make_compression
+from zoo.frontends.compression import make_compression
 
 
 def power_spectrogram(x_BT: Tensor, window_T: Tensor, hop_length: int) -> Tensor:
