@@ -23,21 +23,21 @@ NULLABLE: dict[str, type] = {  # keys that may be null and are no argument of a 
 }
 COUNT, POSITIVE, SHARE = (1, math.inf), (0, math.inf), (0, 1)
 RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of their keys
-    **dict.fromkeys(("epochs", "min_steps", "patience", "threads", "listen_clips"), COUNT),
-    **dict.fromkeys(("artists", "tracks", "sample_rate", "n_fft", "hop_length", "n_mels"), COUNT),
-    **dict.fromkeys(("n_bins", "bins_per_octave"), COUNT),
-    **dict.fromkeys(("n_harmonics", "bins_per_semitone", "channels", "features"), COUNT),
-    **dict.fromkeys(("batch_size", "micro_batch_size", "folds"), (2, math.inf)),
-    **dict.fromkeys(("clip_seconds", "seconds"), (0.1, math.inf)),
-    **dict.fromkeys(("seed", "split_seed"), (0, 2**32 - 1)),
-    **dict.fromkeys(
-        ("fold", "lr", "weight_decay", "clip_norm", "f_min", "checkpoint_minutes"), POSITIVE
-    ),
-    **dict.fromkeys(("mixup", "gain_db", "time_masks", "freq_masks"), POSITIVE),
-    **dict.fromkeys(
-        ("max_bad", "dropout", "attention_dropout", "warmup", "label_smoothing", "ema_decay"), SHARE
-    ),
-    **dict.fromkeys(("time_shift", "time_mask", "freq_mask"), SHARE),
+    key: limits
+    for keys, limits in {
+        "epochs min_steps patience threads listen_clips artists tracks": COUNT,
+        "sample_rate n_fft hop_length window_length stride": COUNT,
+        "n_mels n_bins bins_per_octave bins_per_semitone n_octaves n_mfcc n_filters": COUNT,
+        "n_harmonics channels features": COUNT,
+        "batch_size micro_batch_size folds": (2, math.inf),
+        "clip_seconds seconds": (0.1, math.inf),
+        "seed split_seed": (0, 2**32 - 1),
+        "fold lr weight_decay clip_norm f_min gamma checkpoint_minutes": POSITIVE,
+        "mixup gain_db time_masks freq_masks": POSITIVE,
+        "max_bad dropout attention_dropout warmup label_smoothing ema_decay": SHARE,
+        "time_shift time_mask freq_mask": SHARE,
+    }.items()
+    for key in keys.split()
 }
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 

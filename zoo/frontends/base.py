@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-FLOOR = 1e-10  # of power: -100 dB
+from zoo.errors import InputError
 
 
 @contextmanager
@@ -51,3 +51,17 @@ class FrontEnd(nn.Module):
         """Keep all buffers out of the state dict: they follow from the arguments."""
         for module in self.modules():
             module._non_persistent_buffers_set.update(module._buffers)
+
+
+def check_band(f_min: float, f_max: float | None, sample_rate: int) -> float:
+    """Return the upper end of a band in Hz, by default half the sample rate.
+
+    Raises `InputError` if the band is empty or does not fit the sample rate.
+    """
+    f_max = sample_rate / 2 if f_max is None else f_max
+    if not 0 <= f_min < f_max <= sample_rate / 2:
+        raise InputError(
+            f"frontend.f_min={f_min:g} and f_max={f_max:g} must rise and lie between 0 and "
+            f"half the sample rate, {sample_rate / 2:g} Hz."
+        )
+    return f_max

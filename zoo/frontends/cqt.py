@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoo.errors import InputError
-from zoo.frontends.base import FLOOR, FrontEnd
+from zoo.frontends.base import FrontEnd
+from zoo.frontends.compression import make_compression
 
 
 class CQT(FrontEnd):
@@ -32,6 +33,7 @@ class CQT(FrontEnd):
         n_bins: int = 84,
         bins_per_octave: int = 12,
         f_min: float = 32.70,
+        compression: str = "db",
         trainable: bool = False,
     ) -> None:
         super().__init__()
@@ -55,6 +57,7 @@ class CQT(FrontEnd):
             verbose=False,
         )
         self.octaves = list(self._octaves())
+        self.compression = make_compression(compression, n_bins, self.frame_rate)
         self.forget_frozen_kernels()
 
     def _octaves(self) -> Iterator[tuple[slice, int]]:
@@ -68,6 +71,10 @@ class CQT(FrontEnd):
             yield slice(low, low + self.bins_per_octave), max(0, spare)
 
     def compute(self, x_BT: Tensor) -> Tensor:
+        return self.compression(self.power(x_BT)).unsqueeze(1)
+
+    def power(self, x_BT: Tensor) -> Tensor:
+        """Return the power `[B,F,N]` of a float32 waveform."""
         cqt, half = self.cqt, self.cqt.kernel_width // 2
         x_B1T = functional.pad(x_BT, (half, half)).unsqueeze(1)
         power = []
@@ -78,5 +85,4 @@ class CQT(FrontEnd):
             # power without the square root of nnAudio's magnitude, whose gradient is infinite at 0
             real_BFN, imaginary_BFN = z_BFN.chunk(2, dim=1)
             power.append(real_BFN.square() + imaginary_BFN.square())
-        power_BFN = torch.cat(power, dim=1) * cqt.lenghts.view(-1, 1)  # the scale of librosa
-        return 10.0 * power_BFN.clamp(min=FLOOR).log10().unsqueeze(1)
+        return torch.cat(power, dim=1) * cqt.lenghts.view(-1, 1)  # the scale of librosa
