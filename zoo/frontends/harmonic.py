@@ -1,11 +1,12 @@
 """`harmonic`: band-pass filters at the harmonics of notes, stacked as channels."""
 
 import torch
-import torchaudio.functional as audio
 from torch import Tensor, nn
 
 from zoo.errors import InputError
-from zoo.frontends.base import FLOOR, FrontEnd
+from zoo.frontends.base import FrontEnd
+from zoo.frontends.compression import Decibels
+from zoo.frontends.stft import power_spectrogram
 
 C1 = 24  # MIDI number of the lowest note
 
@@ -24,6 +25,7 @@ class Harmonic(FrontEnd):
 
     kind = "spectrogram"
     centre: Tensor  # Hz, [C,F]
+    window: Tensor  # [T]
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Harmonic(FrontEnd):
         self.register_buffer("centre", centre_CF.float())
         self.register_buffer("window", torch.hann_window(n_fft))
         self.q = nn.Parameter(torch.ones(1))
+        self.decibels = Decibels()
         self.forget_frozen_kernels()
 
     def filters(self) -> Tensor:
@@ -63,17 +66,6 @@ class Harmonic(FrontEnd):
         return (1 - 2 * (hertz_S - centre_CF1).abs() / width_CF1).relu()
 
     def compute(self, x_BT: Tensor) -> Tensor:
-        z_BSN = audio.spectrogram(
-            x_BT,
-            pad=0,
-            window=self.window,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            win_length=self.n_fft,
-            power=None,
-            normalized=False,
-        )
-        power_BSN = torch.view_as_real(z_BSN).square().sum(-1)
+        power_BSN = power_spectrogram(x_BT, self.window, self.hop_length)
         band_BFN = self.filters().flatten(0, 1) @ power_BSN
-        band_BCFN = band_BFN.unflatten(1, (self.num_channels, self.num_bins))
-        return 10.0 * band_BCFN.clamp(min=FLOOR).log10()
+        return self.decibels(band_BFN.unflatten(1, (self.num_channels, self.num_bins)))
