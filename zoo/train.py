@@ -1,7 +1,8 @@
 """`python -m zoo.train model=crnn`: from a configuration to a run folder with its result.
 
 usage: python -m zoo.train [model=NAME] [frontend=NAME] [dataset=NAME] [dataset.path=PATH]
-                           [epochs=N] [batch_size=N] [seed=N] [output_dir=DIR] [key=value ...]
+                           [epochs=N] [batch_size=N] [seed=N] [checkpoint=FILE] [output_dir=DIR]
+                           [key=value ...]
        python -m zoo.train --cfg job    (print the configuration and stop)
 """
 
@@ -27,7 +28,7 @@ def main(config: Any) -> Path:
     """Train, evaluate the best weights on the test split, and return the run folder."""
     import torch
 
-    from zoo import checkpoint, report, runtime
+    from zoo import checkpoint, finetune, report, runtime
     from zoo.model import GenreModel, config_from
     from zoo.prepare import decode_tracks, load_manifest
     from zoo.trainer import Trainer
@@ -36,6 +37,7 @@ def main(config: Any) -> Path:
     runtime.keep_freed_memory()
     threads = runtime.set_threads(config.threads)
     precision, sample_rate, min_samples = check(config)
+    source = finetune.source_of(config)
     manifest = runtime.on_main(lambda: load_manifest(config))
     folder = runtime.on_main(lambda: claim(config, manifest.name))
     if (folder / FILE).exists():
@@ -50,11 +52,14 @@ def main(config: Any) -> Path:
         clip = data.clip_seconds(config.clip_seconds, min_samples)
         multilabel = bool(manifest.multilabel)
         model = GenreModel(config_from(config, manifest.classes, multilabel, clip))
+        began = finetune.take_weights(model, source) if source else None
         trainer = Trainer(config, model, data, accelerator, folder, started)
         if config.resume and checkpoint.resume(trainer):
-            accelerator.print(f"continuing after {trainer.progress}")
+            began = f"continuing after {trainer.progress}"
         runtime.on_main(lambda: describe(config, data.manifest, folder))
         accelerator.print(report.plan(trainer, precision, threads))
+        if began:
+            accelerator.print(began)
         trainer.run()
         report.conclude(trainer, threads, precision)
     return folder

@@ -18,6 +18,7 @@ NULLABLE: dict[str, type] = {  # keys that may be null and are no argument of a 
     "threads": int,
     "output_dir": Path,
     "cache_dir": Path,
+    "checkpoint": Path,
     "dataset.folds": int,
     "listen": Path,
 }
