@@ -26,6 +26,7 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
     **dict.fromkeys(("epochs", "min_steps", "patience", "threads", "listen_clips"), COUNT),
     **dict.fromkeys(("artists", "tracks", "sample_rate", "n_fft", "hop_length", "n_mels"), COUNT),
     **dict.fromkeys(("n_bins", "bins_per_octave"), COUNT),
+    **dict.fromkeys(("embed_dim", "depth", "num_heads", "patch_size", "stride", "frames"), COUNT),
     **dict.fromkeys(("batch_size", "micro_batch_size", "folds"), (2, math.inf)),
     **dict.fromkeys(("clip_seconds", "seconds"), (0.1, math.inf)),
     **dict.fromkeys(("seed", "split_seed"), (0, 2**32 - 1)),
@@ -35,6 +36,7 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
     **dict.fromkeys(("mixup", "gain_db", "time_masks", "freq_masks"), POSITIVE),
     **dict.fromkeys(("max_bad", "dropout", "warmup", "label_smoothing", "ema_decay"), SHARE),
     **dict.fromkeys(("time_shift", "time_mask", "freq_mask"), SHARE),
+    **dict.fromkeys(("patchout_time", "patchout_freq"), SHARE),
 }
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
