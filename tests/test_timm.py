@@ -84,6 +84,11 @@ def test_groups_run_from_input_to_output() -> None:
     assert id(backend.model.pos_embed) in first
 
 
+@pytest.mark.parametrize("name", ["visformer_tiny", "coat_tiny"])  # positions in several groups
+def test_groups_of_parameters_of_one_module(name: str) -> None:
+    check_groups(Timm(1, 96, name=name))
+
+
 def test_features_are_those_of_timm() -> None:
     torch.manual_seed(0)
     backend = Timm(1, 96, name="resnet18").eval()

@@ -8,6 +8,7 @@ import difflib
 import math
 import re
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,11 +153,14 @@ def explained(sentence: str) -> Iterator[None]:
 
 
 def owners(model: nn.Module, names: list[str]) -> list[nn.Module]:
-    """Return the modules that hold the parameters of those names and no others."""
-    modules = []
-    for owner in dict.fromkeys(name.rpartition(".")[0] for name in names):
+    """Return the modules that hold the parameters of those names; lists of them where a module
+    holds others as well."""
+    held: dict[str, list[nn.Parameter]] = defaultdict(list)
+    for name in names:
+        held[name.rpartition(".")[0]].append(model.get_parameter(name))
+    modules: list[nn.Module] = []
+    for owner, parameters in held.items():
         module = model.get_submodule(owner)
-        own = list(module.parameters(recurse=False))
-        alone = len(own) == len(list(module.parameters()))
-        modules.append(module if alone else nn.ParameterList(own))
+        alone = len(list(module.parameters())) == len(parameters)
+        modules.append(module if alone else nn.ParameterList(parameters))
     return modules
