@@ -29,14 +29,14 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
         "epochs min_steps patience threads listen_clips artists tracks": COUNT,
         "sample_rate n_fft hop_length window_length stride": COUNT,
         "n_mels n_bins bins_per_octave bins_per_semitone n_octaves n_mfcc n_filters": COUNT,
-        "n_harmonics channels features": COUNT,
+        "n_harmonics channels features embed_dim depth num_heads patch_size frames": COUNT,
         "batch_size micro_batch_size folds": (2, math.inf),
         "clip_seconds seconds": (0.1, math.inf),
         "seed split_seed": (0, 2**32 - 1),
         "fold lr weight_decay clip_norm f_min gamma checkpoint_minutes": POSITIVE,
         "mixup gain_db time_masks freq_masks": POSITIVE,
         "max_bad dropout attention_dropout warmup label_smoothing ema_decay": SHARE,
-        "time_shift time_mask freq_mask": SHARE,
+        "time_shift time_mask freq_mask patchout_time patchout_freq": SHARE,
     }.items()
     for key in keys.split()
 }

@@ -32,3 +32,9 @@ def max_pool(x_BCFN: Tensor, size: tuple[int, int]) -> Tensor:
     """Max pooling with the kernel clipped to what remains, so that any input size fits."""
     bins, frames = x_BCFN.shape[-2:]
     return functional.max_pool2d(x_BCFN, (min(size[0], bins), min(size[1], frames)))
+
+
+def avg_pool(x_BCFN: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average pooling, clipped like `max_pool`."""
+    bins, frames = x_BCFN.shape[-2:]
+    return functional.avg_pool2d(x_BCFN, (min(size[0], bins), min(size[1], frames)))
