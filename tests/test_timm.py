@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+import zoo
 from zoo.backends.base import BackEnd
 from zoo.backends.mn import MN
 from zoo.backends.timm import Timm
@@ -199,3 +200,16 @@ def test_mn_has_the_published_size() -> None:
     assert sum(p.numel() for p in MN(1, 128, width=0.75).parameters()) < 4_000_000
     with pytest.raises(InputError, match=r"width=0.4 must be one of 0.75, 1.0, 1.5"):
         MN(1, 128, width=0.4)
+
+
+def test_saved_models_need_no_weights_to_start_from(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save(timm.create_model("test_vit").state_dict(), file)
+    chosen = ["model.backend.name=test_vit", f"model.backend.checkpoint={file}"]
+    model = zoo.create_model("timm", overrides=chosen).eval()
+    assert type(model.backend.model).__name__ == "VisionTransformer"
+    model.save_pretrained(tmp_path / "saved")
+    file.unlink()
+    x = torch.randn(2, 50_000)
+    with torch.no_grad():
+        assert torch.equal(zoo.load_model(tmp_path / "saved")(x), model(x))

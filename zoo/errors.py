@@ -20,9 +20,8 @@ def nearest(word: str, known: Iterable[object], most: int = 3) -> str:
     lower = {name.lower(): name for name in names}
     likeness = {n: difflib.SequenceMatcher(None, n, word.lower()).ratio() for n in lower}
     best = max(likeness.values(), default=0.0)
-    close = [n for n in sorted(lower, key=lambda n: -likeness[n]) if likeness[n] > best - 0.1][
-        :most
-    ]
+    least = best if best == 1.0 else best - 0.1
+    close = sorted((n for n in lower if likeness[n] >= least), key=lambda n: -likeness[n])[:most]
     if best >= 0.6:
         return f"did you mean {' or '.join(lower[name] for name in close)}?"
     return f"known are {', '.join(names)}." if names else "nothing is known."

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from zoo.errors import InputError
 from zoo.frontends.base import FrontEnd
 from zoo.registry import build_named, choices
 
+START = {"pretrained": False, "checkpoint": None}  # weights that the saved ones stand in for
 Augment = Callable[[Tensor], Tensor]
 
 
@@ -101,7 +102,9 @@ class GenreModel(nn.Module):
     def save_pretrained(self, folder: Path) -> None:
         """Write config.json, model.safetensors and a model card, as the Hub has them."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        args = {k: START.get(k, v) for k, v in (self.config.backend_args or {}).items()}
+        content = asdict(replace(self.config, backend_args=args))
+        (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n")
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         (folder / "model.safetensors").write_bytes(save(state, {"format": "pt"}))
         (folder / "README.md").write_text(model_card(self))
