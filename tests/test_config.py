@@ -431,24 +431,20 @@ def leaves(section: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, An
             yield f"{prefix}{name}", str(name), value, section
 
 
-@pytest.mark.parametrize("dataset", choices("dataset"))
+@pytest.mark.parametrize("group", ["model", "frontend", "dataset"])
 @pytest.mark.parametrize("name", ["train", "prepare"])
-def test_every_configuration_composes_and_every_key_has_a_type(name: str, dataset: str) -> None:
-    for model in choices("model"):
-        for frontend in choices("frontend"):
-            chosen = [f"model={model}", f"frontend={frontend}", f"dataset={dataset}"]
-            config = compose(name, chosen)
-            assert [config[g].name for g in ("model", "frontend", "dataset")] == [
-                *(model, frontend, dataset),
-            ]
-            for key, leaf, value, section in leaves(config):
-                allowed = parameters(section._target_) if "_target_" in section else {}
-                kind, nullable = values.value_type(key, value, allowed.get(leaf))
-                assert kind is not type(None), f"{key} has no known type: see NULLABLE"
-                assert value is not None or nullable, f"{key} may not be null"
-                if value is not None and leaf in values.RANGES:
-                    low, high = values.RANGES[leaf]
-                    assert low <= value <= high, key
+def test_every_configuration_composes_and_every_key_has_a_type(name: str, group: str) -> None:
+    for choice in choices(group):
+        config = compose(name, [f"{group}={choice}"])
+        assert config[group].name == choice
+        for key, leaf, value, section in leaves(config):
+            allowed = parameters(section._target_) if "_target_" in section else {}
+            kind, nullable = values.value_type(key, value, allowed.get(leaf))
+            assert kind is not type(None), f"{key} has no known type: see NULLABLE"
+            assert value is not None or nullable, f"{key} may not be null"
+            if value is not None and leaf in values.RANGES:
+                low, high = values.RANGES[leaf]
+                assert low <= value <= high, key
 
 
 COMMON = {"folds", "fold", "split_seed", "max_bad", "name", "_target_"}
