@@ -37,7 +37,7 @@ class PlainMel(FrontEnd):
         self.sample_rate, self.min_samples = mel.sample_rate, mel.min_samples
         self.num_bins, self.frame_rate = mel.num_bins, mel.frame_rate
         self.mel = MelSpectrogram(
-            mel.sample_rate, mel.n_fft, hop_length=mel.hop_length, n_mels=mel.num_bins
+            mel.sample_rate, len(mel.window), hop_length=mel.hop_length, n_mels=mel.num_bins
         )
         self.decibels = AmplitudeToDB()
 

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import Run
 
+import zoo
 from benchmarks.speed_data import plainly, write_tracks
+from benchmarks.speed_models import PlainMel
 from benchmarks.timing import Ratio, share, times_as_fast
 from zoo.audio import decode
+from zoo.frontends.mel import Mel
 
 
 def test_ratio_is_the_median_with_its_spread() -> None:
@@ -35,6 +39,15 @@ def test_the_plain_loop_decodes_what_ours_decodes(tmp_path: Path) -> None:
 def test_an_unknown_measure_is_refused(python: Run) -> None:
     done = python("benchmarks.speed", "nope", cwd=Path(__file__).parents[1])
     assert done.returncode == 2 and "'nope' is none of loop, precision" in done.stderr
+
+
+def test_the_plain_implementation_computes_the_same() -> None:
+    model = zoo.create_model("crnn").eval()
+    x = torch.randn(2, 32_000, generator=torch.Generator().manual_seed(0)) / 10
+    expected = model(x)
+    assert isinstance(model.frontend, Mel)
+    model.frontend = PlainMel(model.frontend)
+    torch.testing.assert_close(model(x), expected, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3", "ogg", "wav"])

@@ -50,6 +50,7 @@ def test_the_head_is_new_unless_the_classes_are_equal(checkpoint: Path, num_clas
         (("model=linear",), "is crnn with mel, not linear with mel"),
         (("model=crnn", "frontend=cqt"), "is crnn with mel, not crnn with cqt"),
         (("model=crnn", "frontend.hop_length=128"), "give frontend.hop_length=256 as well"),
+        (("model=crnn", "frontend.compression=log"), "give frontend.compression=db as well"),
     ],
 )
 def test_what_differs_is_refused(
@@ -57,6 +58,25 @@ def test_what_differs_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         source_of(compose("train", [*arguments, f"checkpoint={checkpoint}"]))
+
+
+def test_settings_that_leave_the_shapes_alone_are_refused(tmp_path: Path) -> None:
+    zoo.create_model("conformer").save_pretrained(tmp_path)
+    given = ["model=conformer", "model.backend.num_heads=8", f"checkpoint={tmp_path}"]
+    with pytest.raises(InputError, match=r"give model\.backend\.num_heads=4 as well"):
+        source_of(compose("train", given))
+
+
+def test_frozen_kernels_may_become_trainable(checkpoint: Path) -> None:
+    given = ["model=crnn", f"checkpoint={checkpoint}"]
+    source = source_of(compose("train", [*given, "frontend.trainable=true"]))
+    assert source is not None
+    model = zoo.create_model("crnn", num_classes=3, overrides=["frontend.trainable=true"])
+    take_weights(model, source)
+    assert equal(source.state_dict(), model.state_dict())
+    model.save_pretrained(checkpoint / "model")
+    with pytest.raises(InputError, match=r"give frontend\.trainable=True as well"):
+        source_of(compose("train", given))
 
 
 def test_training_starts_from_a_published_file(shared: Path, tmp_path: Path, python: Run) -> None:

@@ -33,7 +33,15 @@ def sixteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_fits_sixteen_tracks(name: str, sixteen: Path, python: Run, tmp_path: Path) -> None:
     data = ("dataset=manifest", f"dataset.path={sixteen}")
-    done = python("zoo.train", f"model={name}", *data, "epochs=75", "output_dir=run", cwd=tmp_path)
+    done = python(
+        "zoo.train",
+        f"model={name}",
+        *data,
+        "epochs=75",
+        "patience=75",
+        "output_dir=run",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["metrics"]["test"]["accuracy"] == 1.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import zoo
@@ -130,7 +130,7 @@ def test_layer_groups_cover_each_parameter_once(model: GenreModel) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["crnn", "linear", "short_chunk_cnn"])
+@pytest.mark.parametrize("name", ["crnn", "musicnn", "short_chunk_cnn", "vit"])
 def test_compiled_gives_the_same(name: str) -> None:
     model = zoo.create_model(name).eval()
     x = waveforms(model)
@@ -174,7 +174,9 @@ def test_create_model_takes_overrides_and_refuses_mistakes(tmp_path: Path) -> No
     assert len(zoo.create_model("crnn", checkpoint=tmp_path).config.classes) == 3
 
 
-@pytest.mark.parametrize("damage", ["no config", "target", "cut", "other weights", "missing"])
+@pytest.mark.parametrize(
+    "damage", ["no config", "target", "cut", "other weights", "missing", "NaN"]
+)
 def test_what_is_no_model_is_refused(damage: str, tmp_path: Path) -> None:
     zoo.create_model("linear").save_pretrained(tmp_path)
     config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
@@ -186,6 +188,10 @@ def test_what_is_no_model_is_refused(damage: str, tmp_path: Path) -> None:
         weights.write_bytes(weights.read_bytes()[:-100])
     elif damage == "other weights":
         config.write_text(config.read_text().replace('"linear"', '"crnn"'))
+    elif damage == "NaN":
+        state = load_file(weights)
+        state["head.weight"][0, 0] = float("nan")
+        save_file(state, weights)
     else:
         weights.unlink()
     with pytest.raises(InputError):

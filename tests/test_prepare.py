@@ -9,6 +9,7 @@ import soundfile
 from conftest import TINY_SYNTH, Run
 
 from zoo.config import compose
+from zoo.datasets import synth
 from zoo.errors import InputError
 from zoo.prepare import decode_tracks, load_manifest
 from zoo.prepare import main as prepare
@@ -17,7 +18,8 @@ from zoo.prepare import main as prepare
 def test_prepare_shows_what_is_there_and_writes_clips_to_hear(python: Run, tmp_path: Path) -> None:
     done = python("zoo.prepare", "dataset=synth", "listen=clips", *TINY_SYNTH, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "synth-1-3s: 64 tracks at 16000 Hz" in done.stdout and "| waltz" in done.stdout
+    assert f"synth-{synth.VERSION}-3s: 64 tracks at 16000 Hz" in done.stdout
+    assert "| waltz" in done.stdout
     clips = sorted((tmp_path / "clips").rglob("*.wav"))
     assert {clip.parent.name for clip in clips} >= {"rock", "rumba"} and len(clips) == 16
     assert soundfile.info(clips[0]).duration == 3.0

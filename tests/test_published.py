@@ -182,7 +182,7 @@ class Other:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_more_than_tensors_is_refused(weights: dict[str, Tensor], file: Path, zipped: bool) -> None:
     torch.save({**weights, "x": Other()}, file, _use_new_zipfile_serialization=zipped)
-    assert refusal(file).startswith("holds more than tensors and is refused")
+    assert refusal(file).startswith("is no file of tensors alone and is refused")
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.ones(3), {"model": {"x": 1.0}}])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 import zoo
@@ -213,3 +214,16 @@ def test_saved_models_need_no_weights_to_start_from(tmp_path: Path) -> None:
     x = torch.randn(2, 50_000)
     with torch.no_grad():
         assert torch.equal(zoo.load_model(tmp_path / "saved")(x), model(x))
+
+
+def test_a_backbone_whose_modules_have_several_names_is_saved(tmp_path: Path) -> None:
+    model = zoo.create_model("timm", overrides=["model.backend.name=coat_tiny"]).eval()
+    model.save_pretrained(tmp_path)
+    x = torch.randn(1, 50_000)
+    with torch.no_grad():
+        assert torch.equal(zoo.load_model(tmp_path)(x), model(x))
+
+
+def test_batch_norms_over_several_gpus_keep_their_activations() -> None:
+    model = convert_sync_batchnorm(zoo.create_model("mn"))
+    assert "SyncBatchNormAct" in {type(module).__name__ for module in model.modules()}

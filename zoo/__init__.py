@@ -40,7 +40,7 @@ def create_model(
     overrides: Iterable[str] = (),
 ) -> "GenreModel":
     """Return a model with random weights, or with those of a `checkpoint`: a run or model folder,
-    or a file of published weights (`.safetensors`, `.pth`; see `zoo/published.py`).
+    or a file of published weights (`.safetensors`, `.pth`, `.pt`; see `zoo/published.py`).
 
     `frontend` replaces the model's usual one; `overrides` are as on the command line, such as
     `model.backend.dropout=0.2`. Classes are called class_0, class_1... (2 of them by default), or

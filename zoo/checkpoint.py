@@ -42,6 +42,13 @@ def file(folder: Path, name: str) -> Path:
     return folder / "checkpoints" / f"{name}.pt"
 
 
+def is_there(config: Any) -> bool:
+    """Tell whether the run is one that goes on from its last checkpoint."""
+    return (
+        bool(config.resume and config.output_dir) and file(Path(config.output_dir), "last").exists()
+    )
+
+
 def save(to: Path, state: dict[str, Any]) -> None:
     """Write the state under a temporary name, flush it to the disk, and rename it.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.backends.base import BackEnd
 from zoo.errors import InputError
 from zoo.frontends.base import FrontEnd
-from zoo.registry import build_named, choices
+from zoo.registry import build_named, choices, target
 
 START = {"pretrained": False, "checkpoint": None}  # weights that the saved ones stand in for
 Augment = Callable[[Tensor], Tensor]
@@ -35,15 +35,12 @@ class ModelConfig:
     thresholds: tuple[float, ...] | None = None  # per tag, for several labels
 
 
-def check_pair(model: str, backend: BackEnd, frontend_name: str, frontend: FrontEnd) -> None:
+def check_pair(model: str, frontend_name: str, frontend: FrontEnd) -> None:
     """Raise `InputError` if the back end does not read what the front end gives."""
-    if frontend.kind in backend.accepts:
+    accepts = target("model", model).accepts
+    if frontend.kind in accepts:
         return
-    fitting = [
-        name
-        for name in choices("frontend")
-        if build_named("frontend", name, {}).kind in backend.accepts
-    ]
+    fitting = [name for name in choices("frontend") if target("frontend", name).kind in accepts]
     raise InputError(
         f"model={model} does not take frontend={frontend_name} (a {frontend.kind}); "
         f"those that fit: {', '.join(fitting)}."
@@ -58,9 +55,9 @@ class GenreModel(nn.Module):
         self.config = config
         args = dict(config.frontend_args or {}), dict(config.backend_args or {})
         self.frontend: FrontEnd = build_named("frontend", config.frontend, args[0])
+        check_pair(config.model, config.frontend, self.frontend)
         shape = self.frontend.num_channels, self.frontend.num_bins
         self.backend: BackEnd = build_named("model", config.model, args[1], *shape)
-        check_pair(config.model, self.backend, config.frontend, self.frontend)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(self.backend.num_features, len(config.classes))
         if self.backend.channels_last:
@@ -105,7 +102,8 @@ class GenreModel(nn.Module):
         args = {k: START.get(k, v) for k, v in (self.config.backend_args or {}).items()}
         content = asdict(replace(self.config, backend_args=args))
         (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n")
-        state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        form = torch.contiguous_format  # clones, as one module may have several names
+        state = {k: tensor.clone(memory_format=form) for k, tensor in self.state_dict().items()}
         (folder / "model.safetensors").write_bytes(save(state, {"format": "pt"}))
         (folder / "README.md").write_text(model_card(self))
 
@@ -127,11 +125,20 @@ class GenreModel(nn.Module):
             ) from error
         model = cls(config)
         try:
-            model.load_state_dict(load_file(weights_file))
+            weights = load_file(weights_file)
+            model.load_state_dict(weights)
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{weights_file} does not hold its weights: {reason}") from error
+        check_finite(weights_file, weights)
         return model.eval()
+
+
+def check_finite(where: object, weights: Mapping[str, Tensor]) -> None:
+    """Raise `InputError` if a tensor holds NaN or infinite values."""
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise InputError(f"{where}: {name} holds NaN or infinite values.")
 
 
 def find_model(name: str | Path) -> Path:
@@ -183,7 +190,6 @@ def model_card(model: GenreModel) -> str:
 
 def config_from(config: Any, classes: Sequence[str], multilabel: bool, clip: float) -> ModelConfig:
     """Return the model part of a composed configuration."""
-
     return ModelConfig(
         model=config.model.name,
         frontend=config.frontend.name,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from zoo.errors import guard
-from zoo.registry import build_named, choices, configs_dir
+from zoo.registry import choices, configs_dir, target
 
 if TYPE_CHECKING:
     from zoo.model import GenreModel
@@ -33,13 +33,14 @@ def about(group: str, name: str) -> str:
 @cache
 def frontends(kind: str) -> tuple[str, ...]:
     """Return the front ends of a kind."""
-    return tuple(f for f in choices("frontend") if build_named("frontend", f, {}).kind == kind)
+    return tuple(f for f in choices("frontend") if target("frontend", f).kind == kind)
 
 
 def multiply_adds(model: "GenreModel", seconds: float) -> int:
     """Return the multiply-adds of scoring a track of so many seconds, chunk by chunk."""
     import numpy as np
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     from zoo.chunks import num_chunks
@@ -47,7 +48,8 @@ def multiply_adds(model: "GenreModel", seconds: float) -> int:
     samples = np.array([round(seconds * model.sample_rate)])
     clip = round(min(model.config.clip_seconds, seconds) * model.sample_rate)
     length = max(model.min_samples, clip)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    countable = sdpa_kernel(SDPBackend.MATH)  # of the fused attention on a CPU nothing is known
+    with torch.no_grad(), countable, FlopCounterMode(display=False) as counter:
         model.eval()(torch.zeros(1, length))
     return counter.get_total_flops() // 2 * int(num_chunks(samples, length)[0])
 

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from zoo.config import compose
 from zoo.errors import InputError
-from zoo.model import GenreModel, config_from
-from zoo.registry import choices, locate, read_choice
+from zoo.model import GenreModel, check_finite, config_from
+from zoo.registry import choices, target
 from zoo.tags import TAGS
 
+NAMING = 3  # last parts of a path that may name the data set: models/fcn/mtat/best_model.pth
 SUFFIXES = (".safetensors", ".pth", ".pt")
 FRONT_ENDS = ("spec.", "hstft.")  # of these names only what is learned is of use
 SAME_NUMBERS = ("engine", "trainable")  # keys of a front end that leave its output as it is
@@ -32,11 +33,18 @@ def weights_file(checkpoint: str | Path) -> Path | None:
     Raises `InputError` for any other file, and for one that belongs to a model folder.
     """
     path = Path(checkpoint).expanduser()
-    if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
+    if path.parent.name == "checkpoints":
+        raise InputError(f"checkpoint={checkpoint} is part of a run; give the run's folder.")
+    try:
+        is_part = path.name == "model.safetensors" and (path.parent / "config.json").is_file()
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:  # one may not look
+        raise InputError(f"checkpoint={checkpoint} cannot be read: {error.strerror}.") from error
+    if is_part:
         raise InputError(f"checkpoint={checkpoint} is part of a model; give its folder.")
-    if path.suffix in SUFFIXES and not path.is_dir():
+    if path.suffix in SUFFIXES and not is_folder:
         return path
-    if path.is_file():
+    if is_file:
         raise InputError(
             f"checkpoint={checkpoint} is neither a run or model folder nor a file of weights "
             f"({', '.join(SUFFIXES)})."
@@ -57,8 +65,9 @@ def load_published(
     something else, and for another front end or number of classes.
     """
     if table_of(name) is None:
+        more = " (timm's own go to model.backend.checkpoint)" if name == "timm" else ""
         raise InputError(
-            f"checkpoint={file}: model={name} has no published weights; "
+            f"checkpoint={file}: model={name} has no published weights{more}; "
             f"those that have are {', '.join(_with_weights())}."
         )
     tensors = read_tensors(file)
@@ -74,9 +83,7 @@ def load_published(
     found = len(model.config.classes)
     if num_classes not in (None, found):
         raise InputError(f"checkpoint={file} has {found} classes, not {num_classes}.")
-    for theirs, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise InputError(f"checkpoint={file}: {theirs} holds NaN or infinite values.")
+    check_finite(f"checkpoint={file}", tensors)
     state = {names[theirs]: tensor for theirs, tensor in tensors.items() if theirs in names}
     model.load_state_dict({**model.state_dict(), **state})
     return model.eval()
@@ -92,8 +99,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             content = torch.load(file, "cpu", weights_only=True) if is_pickle else load_file(file)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"checkpoint={file} holds more than tensors and is refused, because reading anything "
-            "else could run code; save its state dict alone."
+            f"checkpoint={file} is no file of tensors alone and is refused, because reading "
+            "anything else could run code; save its state dict alone."
         ) from error
     except Exception as error:  # a damaged pickle may raise anything
         reason = re.split(r"[.:]?\s*\n|\. |\.$", str(error))[0] or type(error).__name__
@@ -113,7 +120,7 @@ def _state_dict(file: Path, content: Any) -> dict[str, Tensor]:
 
 def table_of(name: str) -> Mapping[str, str] | None:
     """Return the table `published` of a registered model's back end."""
-    return locate(read_choice("model", name)["model"]["backend"]["_target_"]).published
+    return target("model", name).published
 
 
 def _with_weights() -> list[str]:
@@ -130,7 +137,7 @@ def their_name(ours: str, table: Mapping[str, str]) -> str | None:
 
 def class_names(file: Path, count: int) -> tuple[str, ...]:
     """Return the tags of the data set that the file's path names, else class_0, class_1..."""
-    for part in reversed(file.absolute().parts):
+    for part in reversed(file.absolute().parts[-NAMING:]):
         found = TAGS.keys() & set(re.split(r"[^a-z]+", part.lower()))
         if found:
             tags = TAGS[found.pop()]

@@ -78,6 +78,13 @@ def parameters(target: str) -> dict[str, Any]:
     return {n: p.annotation for n, p in signature.parameters.items() if n not in SET_BY_US}
 
 
+def defaults(kind: str, name: str) -> dict[str, Any]:
+    """Return the arguments of a registered `frontend`, or of the back end of a `model`, that have
+    defaults."""
+    signature = inspect.signature(target(kind, name))
+    return {n: p.default for n, p in signature.parameters.items() if p.default is not p.empty}
+
+
 def build(section: Mapping[str, Any], *args: Any) -> Any:
     """Call the section's `_target_` with `args` and the section's other keys, except its name."""
     allowed = parameters(section["_target_"])
@@ -86,15 +93,25 @@ def build(section: Mapping[str, Any], *args: Any) -> Any:
 
 
 def build_named(kind: str, name: str, arguments: Mapping[str, Any], *args: Any) -> Any:
-    """Build a registered `frontend` or `backend` (that of the model `name`) from arguments.
+    """Build a registered `frontend`, or the back end of a `model`, from arguments.
 
     For arguments read from files of others: the name is looked up here, never imported from the
     file. Raises `InputError` for unknown names and arguments.
     """
-    section = read_choice("frontend", name) if kind == "frontend" else read_choice("model", name)
-    target = section["_target_"] if kind == "frontend" else section["model"]["backend"]["_target_"]
-    unknown = set(arguments) - set(parameters(target))
+    known = parameters(target_name(kind, name))
+    unknown = set(arguments) - set(known)
     if unknown:
         word = min(unknown)
-        raise InputError(f"{kind} {name} takes no {word!r}; {nearest(word, parameters(target))}")
-    return locate(target)(*args, **arguments)
+        raise InputError(f"{kind} {name} takes no {word!r}; {nearest(word, known)}")
+    return target(kind, name)(*args, **arguments)
+
+
+def target_name(kind: str, name: str) -> str:
+    """Return the `_target_` of a registered `frontend`, or of the back end of a `model`."""
+    section = read_choice(kind, name)
+    return section["_target_"] if kind == "frontend" else section["model"]["backend"]["_target_"]
+
+
+def target(kind: str, name: str) -> Any:
+    """Return the class of a registered `frontend`, or of the back end of a `model`."""
+    return locate(target_name(kind, name))

@@ -37,7 +37,7 @@ def main(config: Any) -> Path:
     runtime.keep_freed_memory()
     threads = runtime.set_threads(config.threads)
     precision, sample_rate, min_samples = check(config)
-    source = finetune.source_of(config)
+    source = None if checkpoint.is_there(config) else finetune.source_of(config)
     manifest = runtime.on_main(lambda: load_manifest(config))
     folder = runtime.on_main(lambda: claim(config, manifest.name))
     if (folder / FILE).exists():

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
@@ -68,7 +69,7 @@ class Trainer:
         self.phases = read_phases(config.optimizer)
         self.phase = self.phases[0]
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = convert_sync_batchnorm(model)  # torch's own drops what timm's norms do besides
         self.raw = model.to(accelerator.device)
         self.average = Average(self.raw, config.ema_decay)
         optimizer = make_optimizer(model, self.phase)

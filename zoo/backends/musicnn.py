@@ -48,8 +48,8 @@ class Temporal(Block):
 class Musicnn(BackEnd):
     """`[B,C,F,N] -> [B,features]`: maximum and mean over time of all layers, a dense layer.
 
-    Published for MagnaTagATune and MTG-Jamendo with the defaults, for the Million Song Dataset
-    with 512 channels in the layers over time and 500 features.
+    Published for MagnaTagATune and MTG-Jamendo with the defaults; the code has 512 channels in the
+    layers over time and 500 features for the Million Song Dataset.
     """
 
     accepts = ("spectrogram",)

@@ -30,7 +30,9 @@ class ConvBlock(nn.Module):
     def forward(self, x_BCFN: Tensor) -> Tensor:
         for conv, bn in zip(self.convs, self.bns, strict=True):
             x_BCFN = bn(conv(x_BCFN)).relu()
-        return self.dropout(avg_pool(x_BCFN, (self.pool, self.pool)))
+        if self.pool > 1:
+            x_BCFN = avg_pool(x_BCFN, (self.pool, self.pool))
+        return self.dropout(x_BCFN)
 
 
 class PANN(BackEnd):

@@ -38,7 +38,7 @@ class Block(nn.Module):
         self.pool = pool
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        y_BCT = functional.max_pool1d(x_BCT, self.pool)
+        y_BCT = functional.max_pool1d(x_BCT, self.pool) if self.pool > 1 else x_BCT
         y_BCT = self.dropout(self.bn1(self.conv1(y_BCT)).relu())
         return (self.bn2(self.conv2(y_BCT)) + self.shortcut(x_BCT)).relu()
 
