@@ -7,6 +7,7 @@ and prints the leaderboard. Runs that are in --runs already are not repeated.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -39,7 +40,10 @@ def run(name: str, minutes: float, folder: Path) -> None:
     data = (f"dataset.artists={ARTISTS}", "dataset.tracks=1", f"dataset.seconds={SECONDS:g}")
     length = (f"epochs={epochs_in(minutes, name)}", f"batch_size={BATCH}")
     command = [sys.executable, "-m", "zoo.train", f"model={name}", "dataset=synth", *data, *length]
-    subprocess.run([*command, f"output_dir={folder}"], check=True)
+    part = folder.with_name(f"{name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    subprocess.run([*command, f"output_dir={part}"], check=True)
+    part.rename(folder)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ class FrontEnd(nn.Module):
     """Waveform `[B,T]` in [-1, 1] to `[B,C,F,N]` (kind `spectrogram`) or `[B,T]` (`waveform`).
 
     A subclass sets the attributes and writes `compute`. It is finite for silence, forward and
-    backward, and computes in float32 whatever surrounds it.
+    backward, and computes in float32 whatever surrounds it (backward, TF32 is as PyTorch has it).
     """
 
     kind: str  # "spectrogram" or "waveform"

@@ -37,7 +37,7 @@ class CQT(FrontEnd):
         trainable: bool = False,
     ) -> None:
         super().__init__()
-        f_max = f_min * 2 ** ((n_bins - 1) / bins_per_octave)
+        f_max = f_min * 2 ** min((n_bins - 1) / bins_per_octave, 99.0)  # so that it is a number
         if not 0 < f_min <= f_max < sample_rate / 2:
             raise InputError(
                 f"frontend.f_min={f_min:g} with n_bins={n_bins} reaches {f_max:.0f} Hz: bins must "
