@@ -1,15 +1,18 @@
 """Speed of every model: clips a second, against a plain implementation, and in every form."""
 
+from collections.abc import Callable
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from benchmarks.speed_training import batch_of, device, in_form, step
 from benchmarks.timing import Ratio, Work, in_turn, times_as_fast
 from zoo import create_model, runtime
+from zoo.backends import musicnn, sample_cnn, sample_cnn_se
 from zoo.frontends.base import FrontEnd
 from zoo.frontends.mel import Mel
 from zoo.model import GenreModel
@@ -43,6 +46,70 @@ class PlainMel(FrontEnd):
 
     def compute(self, x_BT: Tensor) -> Tensor:
         return self.decibels(self.mel(x_BT)).unsqueeze(1)
+
+
+def norm(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Apply a batch norm to an input of any number of dimensions."""
+    mean, variance = bn.running_mean, bn.running_var
+    return functional.batch_norm(x, mean, variance, bn.weight, bn.bias, bn.training, eps=bn.eps)
+
+
+class PlainTimbral(nn.Module):
+    """The tall filters of `musicnn` as two-dimensional convolutions."""
+
+    def __init__(self, block: musicnn.Timbral) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x_BCFN: Tensor) -> Tensor:
+        return self.block.bn(self.block.conv(x_BCFN)).relu().amax(2)
+
+
+class PlainSample(nn.Module):
+    """A block of `sample_cnn` in one dimension."""
+
+    def __init__(self, block: sample_cnn.ConvBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x_BC1T: Tensor) -> Tensor:
+        x_BCT = norm(self.block.bn, self.block.conv(x_BC1T.squeeze(2))).relu()
+        return functional.max_pool1d(x_BCT, self.block.pool).unsqueeze(2)
+
+
+class PlainSampleSE(nn.Module):
+    """A block of `sample_cnn_se` in one dimension."""
+
+    def __init__(self, block: sample_cnn_se.Block) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x_BC1T: Tensor) -> Tensor:
+        block, x_BCT = self.block, x_BC1T.squeeze(2)
+        inner_BCT = norm(block.bn_1, block.conv_1(x_BCT)).relu()
+        inner_BCT = norm(block.bn_2, block.conv_2(inner_BCT))
+        weight_BC = block.dense2(block.dense1(inner_BCT.mean(-1)).relu()).sigmoid()
+        if block.changes:
+            x_BCT = norm(block.bn_3, block.conv_3(x_BCT))
+        x_BCT = (x_BCT + inner_BCT * weight_BC[:, :, None]).relu()
+        return functional.max_pool1d(x_BCT, block.pool).unsqueeze(2)
+
+
+PLAIN: dict[type, Callable[[Any], nn.Module]] = {
+    Mel: PlainMel,
+    musicnn.Timbral: PlainTimbral,
+    sample_cnn.ConvBlock: PlainSample,
+    sample_cnn_se.Block: PlainSampleSE,
+}
+
+
+def make_plain(module: nn.Module) -> None:
+    """Put plain implementations of what is written for speed into a model."""
+    for name, child in module.named_children():
+        if type(child) in PLAIN:
+            setattr(module, name, PLAIN[type(child)](child))
+        else:
+            make_plain(child)
 
 
 class Pair(NamedTuple):
@@ -80,8 +147,7 @@ def ours(name: str) -> Pair:
 def plain(name: str) -> Pair:
     """Return that of a plain implementation: float32, contiguous, torchaudio's mel inside."""
     model = create_model(name, num_classes=8)
-    if isinstance(model.frontend, Mel):
-        model.frontend = PlainMel(model.frontend)
+    make_plain(model)
     return pair(model, *forms(name)[1])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,6 +33,39 @@ def max_pool(x_BCFN: Tensor, size: tuple[int, int]) -> Tensor:
     """Max pooling with the kernel clipped to what remains, so that any input size fits."""
     bins, frames = x_BCFN.shape[-2:]
     return functional.max_pool2d(x_BCFN, (min(size[0], bins), min(size[1], frames)))
+
+
+def conv_bn(
+    conv: nn.Conv1d | nn.Conv2d,
+    bn: nn.BatchNorm2d,
+    x_BCPT: Tensor,
+    weight_OIK: Tensor | None = None,
+) -> Tensor:
+    """Convolve `[B,C,P,T]` over time and normalise, with the convolution's weights or others.
+
+    The result is in memory channels-last, the layout in which convolutions, norms and poolings are
+    fast, and which PyTorch has in two dimensions only. In evaluation the norm is part of the
+    weights.
+    """
+    weight_OIK = conv.weight if weight_OIK is None else weight_OIK
+    bias_O = conv.bias if conv.bias is not None else bn.bias.new_zeros(len(bn.bias))
+    if not bn.training:
+        assert bn.running_mean is not None and bn.running_var is not None
+        scale_O = bn.weight / (bn.running_var + bn.eps).sqrt()
+        weight_OIK = weight_OIK * scale_O[:, None, None]
+        bias_O = (bias_O - bn.running_mean) * scale_O + bn.bias
+    stride, padding, dilation = conv.stride[-1], int(conv.padding[-1]), conv.dilation[-1]
+    if weight_OIK.shape[1] == 1:  # of a waveform: a product of matrices
+        x_BT = functional.pad(x_BCPT[:, 0, 0], (padding, padding))
+        pieces_BTK = x_BT.unfold(1, weight_OIK.shape[2], stride)
+        x_BTC = functional.linear(pieces_BTK, weight_OIK[:, 0], bias_O)
+        x_BCPT = x_BTC.transpose(1, 2).unsqueeze(2)
+    else:
+        weight_OI1K = weight_OIK.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        x_BCPT = functional.conv2d(
+            x_BCPT, weight_OI1K, bias_O, (1, stride), (0, padding), (1, dilation)
+        )
+    return bn(x_BCPT) if bn.training else x_BCPT
 
 
 def avg_pool(x_BCFN: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,22 +7,25 @@ Using Raw Waveforms; in the shapes of the implementation published with Won et a
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.backends.base import BackEnd, numbered
+from zoo.backends.base import BackEnd, conv_bn, numbered
 
 CHANNELS = (128, 128, 256, 256, 256, 256, 256, 256, 512)  # each block leaves a third of the steps
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch norm, max pooling, ReLU (it may stand before the pooling)."""
+    """Convolution over time, batch norm, max pooling, ReLU (it may stand before the pooling)."""
 
     def __init__(self, num_inputs: int, num_outputs: int, size: int, stride: int, pool: int):
         super().__init__()
         self.conv = nn.Conv1d(num_inputs, num_outputs, size, stride, padding=size // 2)
-        self.bn = nn.BatchNorm1d(num_outputs)
+        self.bn = nn.BatchNorm2d(num_outputs)
         self.pool = pool
 
-    def forward(self, x_BCT: Tensor) -> Tensor:
-        return functional.max_pool1d(self.bn(self.conv(x_BCT)), self.pool).relu()
+    def forward(self, x_BC1T: Tensor) -> Tensor:
+        x_BC1T = conv_bn(self.conv, self.bn, x_BC1T)
+        if self.pool > 1:
+            x_BC1T = functional.max_pool2d(x_BC1T, (1, self.pool))
+        return x_BC1T.relu()
 
 
 class SampleCNN(BackEnd):
@@ -30,7 +33,6 @@ class SampleCNN(BackEnd):
 
     accepts = ("waveform",)
     num_features = CHANNELS[-1]
-    channels_last = False
     min_frames = 3 ** (1 + len(CHANNELS))  # samples for one step: 59,049, at 16 kHz 3.7 s
     published = {**numbered(len(CHANNELS) + 2), "dense.": "head."}
 
@@ -46,10 +48,10 @@ class SampleCNN(BackEnd):
         )
 
     def forward(self, x_BT: Tensor) -> Tensor:
-        x_BCT = x_BT.unsqueeze(1)
+        x_BC1T = x_BT[:, None, None]
         for layer in self.layers:
-            x_BCT = layer(x_BCT)
-        return x_BCT.mean(-1)
+            x_BC1T = layer(x_BC1T)
+        return x_BC1T.mean((2, 3))
 
     def layer_groups(self) -> list[list[nn.Module]]:
         return [[layer] for layer in self.layers]

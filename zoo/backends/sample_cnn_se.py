@@ -7,7 +7,7 @@ the shapes of the implementation published with Won et al. 2020 (MIT).
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.backends.base import BackEnd, numbered
+from zoo.backends.base import BackEnd, conv_bn, numbered
 
 CHANNELS = (128, 128, 256, 256, 256, 256, 256, 256, 512)  # each block leaves a third of the steps
 
@@ -21,28 +21,31 @@ class Block(nn.Module):
     def __init__(self, num_inputs: int, num_outputs: int, size: int, stride: int, pool: int):
         super().__init__()
         self.conv_1 = nn.Conv1d(num_inputs, num_outputs, size, stride, padding=size // 2)
-        self.bn_1 = nn.BatchNorm1d(num_outputs)
+        self.bn_1 = nn.BatchNorm2d(num_outputs)
         self.conv_2 = nn.Conv1d(num_outputs, num_outputs, size, padding=size // 2)
-        self.bn_2 = nn.BatchNorm1d(num_outputs)
+        self.bn_2 = nn.BatchNorm2d(num_outputs)
         self.dense1 = nn.Linear(num_outputs, num_outputs)
         self.dense2 = nn.Linear(num_outputs, num_outputs)
         self.changes = stride > 1 or num_inputs != num_outputs
         if self.changes:
             self.conv_3 = nn.Conv1d(num_inputs, num_outputs, size, stride, padding=size // 2)
-            self.bn_3 = nn.BatchNorm1d(num_outputs)
+            self.bn_3 = nn.BatchNorm2d(num_outputs)
         self.pool = pool
 
-    def excite(self, x_BCT: Tensor) -> Tensor:
+    def excite(self, x_BC1T: Tensor) -> Tensor:
         """Weigh each channel by what all channels are on average."""
-        weight_BC = self.dense2(self.dense1(x_BCT.mean(-1)).relu()).sigmoid()
-        return x_BCT * weight_BC.unsqueeze(-1)
+        weight_BC = self.dense2(self.dense1(x_BC1T.mean((2, 3))).relu()).sigmoid()
+        return x_BC1T * weight_BC[:, :, None, None]
 
-    def forward(self, x_BCT: Tensor) -> Tensor:
-        inner_BCT = self.bn_1(self.conv_1(x_BCT)).relu()
-        inner_BCT = self.excite(self.bn_2(self.conv_2(inner_BCT)))
+    def forward(self, x_BC1T: Tensor) -> Tensor:
+        inner_BC1T = conv_bn(self.conv_1, self.bn_1, x_BC1T).relu()
+        inner_BC1T = self.excite(conv_bn(self.conv_2, self.bn_2, inner_BC1T))
         if self.changes:
-            x_BCT = self.bn_3(self.conv_3(x_BCT))
-        return functional.max_pool1d(x_BCT + inner_BCT, self.pool).relu()
+            x_BC1T = conv_bn(self.conv_3, self.bn_3, x_BC1T)
+        x_BC1T = x_BC1T + inner_BC1T
+        if self.pool > 1:
+            x_BC1T = functional.max_pool2d(x_BC1T, (1, self.pool))
+        return x_BC1T.relu()
 
 
 class SampleCNNSE(BackEnd):
@@ -50,7 +53,6 @@ class SampleCNNSE(BackEnd):
 
     accepts = ("waveform",)
     num_features = CHANNELS[-1]
-    channels_last = False
     min_frames = 3 ** (1 + len(CHANNELS))  # samples for one step: 59,049, at 16 kHz 3.7 s
     published = {**numbered(len(CHANNELS) + 2), "dense2.": "head."}
 
@@ -68,10 +70,10 @@ class SampleCNNSE(BackEnd):
         self.bn = nn.BatchNorm1d(self.num_features)
 
     def forward(self, x_BT: Tensor) -> Tensor:
-        x_BCT = x_BT.unsqueeze(1)
+        x_BC1T = x_BT[:, None, None]
         for layer in self.layers:
-            x_BCT = layer(x_BCT)
-        return self.bn(self.dense1(x_BCT.mean(-1))).relu()
+            x_BC1T = layer(x_BC1T)
+        return self.bn(self.dense1(x_BC1T.mean((2, 3)))).relu()
 
     def layer_groups(self) -> list[list[nn.Module]]:
         return [*([layer] for layer in self.layers), [self.dense1, self.bn]]
