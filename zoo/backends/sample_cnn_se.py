@@ -33,8 +33,14 @@ class Block(nn.Module):
         self.pool = pool
 
     def excite(self, x_BC1T: Tensor) -> Tensor:
-        """Weigh each channel by what all channels are on average."""
-        weight_BC = self.dense2(self.dense1(x_BC1T.mean((2, 3))).relu()).sigmoid()
+        """Weigh each channel by what all channels are on average.
+
+        The average is a product of matrices, whose gradient is in memory channels-last.
+        """
+        x_BTC = x_BC1T.squeeze(2).transpose(1, 2)
+        shares_B1T = x_BTC.new_full((1, 1, x_BTC.shape[1]), 1 / x_BTC.shape[1])
+        mean_BC = (shares_B1T.expand(len(x_BTC), -1, -1) @ x_BTC).squeeze(1)
+        weight_BC = self.dense2(self.dense1(mean_BC).relu()).sigmoid()
         return x_BC1T * weight_BC[:, :, None, None]
 
     def forward(self, x_BC1T: Tensor) -> Tensor:
