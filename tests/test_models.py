@@ -1,5 +1,6 @@
 """One contract for everything registered."""
 
+import copy
 import pickle
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import zoo
-from zoo.backends.base import BackEnd
+from zoo.backends.base import BackEnd, conv_bn
 from zoo.errors import InputError
 from zoo.model import GenreModel
 from zoo.registry import build_named, choices
@@ -115,9 +116,9 @@ def test_save_load_and_pickle_give_identical_output(model: GenreModel, tmp_path:
     x = waveforms(model, batch=1)
     with torch.no_grad():
         expected = model(x)
-        for copy in (zoo.load_model(tmp_path), pickle.loads(pickle.dumps(model))):
-            assert torch.equal(copy(x), expected)
-            assert copy.config == model.config and not copy.training
+        for again in (zoo.load_model(tmp_path), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(again(x), expected)
+            assert again.config == model.config and not again.training
     saved = load_file(tmp_path / "model.safetensors")
     learned = {name for name, _ in model.frontend.named_parameters(prefix="frontend")}
     assert {name for name in saved if name.startswith("frontend")} == learned
@@ -136,6 +137,40 @@ def test_compiled_gives_the_same(name: str) -> None:
     x = waveforms(model)
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(model)(x), model(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("inputs", [1, 4])
+@pytest.mark.parametrize(
+    "options",
+    [{"padding": 1}, {"padding": 2, "dilation": 2, "bias": False}, {"stride": 3}],
+    ids=str,
+)
+def test_conv_bn_is_a_convolution_and_a_norm(
+    options: dict[str, int], inputs: int, training: bool
+) -> None:
+    torch.manual_seed(0)
+    if inputs == 1:  # of a waveform, none is dilated
+        options = {key: value for key, value in options.items() if key != "dilation"}
+    conv, bn = nn.Conv1d(inputs, 5, 3, **options), nn.BatchNorm2d(5).train(training)
+    nn.init.normal_(bn.weight)
+    nn.init.normal_(bn.bias)
+    bn.running_mean, bn.running_var = torch.randn(5), torch.rand(5) + 0.5
+    x, other = noise(2, inputs, 1, 50), copy.deepcopy(bn)
+    with torch.no_grad():
+        expected = other(conv(x.squeeze(2)).unsqueeze(2))
+        torch.testing.assert_close(conv_bn(conv, bn, x), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(bn.running_mean, other.running_mean)
+
+
+@pytest.mark.parametrize("bins", [1, 4])
+def test_musicnn_with_filters_of_one_bin(bins: int) -> None:
+    """As two-dimensional convolutions: the maximum is over all bins, not the first."""
+    backend, x = build_named("model", "musicnn", {}, 1, bins).eval(), noise(2, 1, bins, 40)
+    with torch.no_grad():
+        tall = backend.filters[1]
+        plain = tall.bn(tall.conv(x)).amax(2).relu()
+        torch.testing.assert_close(tall(x), plain, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", zoo.list_models())

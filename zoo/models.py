@@ -1,7 +1,4 @@
-"""`python -m zoo.models`: every architecture with its paper, its size, and what it takes.
-
-usage: python -m zoo.models [--markdown]    (--markdown: as a page of the guide)
-"""
+"""`python -m zoo.models`: every architecture with its paper, its size, and what it takes."""
 
 import argparse
 from functools import cache

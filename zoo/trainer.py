@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
@@ -69,7 +68,11 @@ class Trainer:
         self.phases = read_phases(config.optimizer)
         self.phase = self.phases[0]
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-            model = convert_sync_batchnorm(model)  # torch's own drops what timm's norms do besides
+            from timm.layers import (
+                convert_sync_batchnorm,
+            )  # torch's drops the activations of timm's
+
+            model = convert_sync_batchnorm(model)
         self.raw = model.to(accelerator.device)
         self.average = Average(self.raw, config.ema_decay)
         optimizer = make_optimizer(model, self.phase)
