@@ -150,8 +150,6 @@ def test_conv_bn_is_a_convolution_and_a_norm(
     options: dict[str, int], inputs: int, training: bool
 ) -> None:
     torch.manual_seed(0)
-    if inputs == 1:  # of a waveform, none is dilated
-        options = {key: value for key, value in options.items() if key != "dilation"}
     conv, bn = nn.Conv1d(inputs, 5, 3, **options), nn.BatchNorm2d(5).train(training)
     nn.init.normal_(bn.weight)
     nn.init.normal_(bn.bias)

@@ -55,7 +55,7 @@ def conv_bn(
         weight_OIK = weight_OIK * scale_O[:, None, None]
         bias_O = (bias_O - bn.running_mean) * scale_O + bn.bias
     stride, padding, dilation = conv.stride[-1], int(conv.padding[-1]), conv.dilation[-1]
-    if x_BCPT.shape[1:3] == (1, 1):  # a waveform: a product of matrices
+    if x_BCPT.shape[1:3] == (1, 1) and dilation == 1:  # a waveform: a product of matrices
         x_BT = functional.pad(x_BCPT[:, 0, 0], (padding, padding))
         pieces_BTK = x_BT.unfold(1, weight_OIK.shape[2], stride)
         x_BTC = functional.linear(pieces_BTK, weight_OIK[:, 0], bias_O)
