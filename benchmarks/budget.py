@@ -1,8 +1,9 @@
 """`python -m benchmarks.budget [MODEL ...]`: what each model reaches on `synth` in three minutes.
 
-Trains every model from scratch with the default recipe, for as many epochs as fit into --minutes
-on this machine (a step is timed first), on `synth` with one track of each genre by each artist,
-and prints the leaderboard. Runs that are in --runs already are not repeated.
+Trains every model from scratch with the default recipe, on `synth` with one track of each genre by
+each artist, for as many epochs as fit into --minutes on this machine, and prints the leaderboard.
+A step of each is timed before the first trains, so that an idle machine is needed only for that.
+Runs that are in --runs already are not repeated.
 """
 
 import argparse
@@ -35,10 +36,10 @@ def epochs_in(minutes: float, name: str) -> int:
     return max(1, int(60 * minutes * SHARE / epoch))
 
 
-def run(name: str, minutes: float, folder: Path) -> None:
+def run(name: str, epochs: int, folder: Path) -> None:
     """Train a model in a process of its own."""
     data = (f"dataset.artists={ARTISTS}", "dataset.tracks=1", f"dataset.seconds={SECONDS:g}")
-    length = (f"epochs={epochs_in(minutes, name)}", f"batch_size={BATCH}")
+    length = (f"epochs={epochs}", f"batch_size={BATCH}")
     command = [sys.executable, "-m", "zoo.train", f"model={name}", "dataset=synth", *data, *length]
     part = folder.with_name(f"{name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -59,9 +60,12 @@ def main() -> None:
     runtime.keep_freed_memory()
     threads = runtime.set_threads(None)
     print(f"{runtime.device_name(device())}, {threads} threads of {os.cpu_count()} cores")
-    for name in options.models or list_models():
-        if not (options.runs / name / "result.json").exists():
-            run(name, options.minutes, options.runs / name)
+    names = options.models or list_models()
+    missing = [name for name in names if not (options.runs / name / "result.json").exists()]
+    epochs = {name: epochs_in(options.minutes, name) for name in missing}
+    print("epochs that fit:", ", ".join(f"{name} {number}" for name, number in epochs.items()))
+    for name, number in epochs.items():
+        run(name, number, options.runs / name)
     show([options.runs], options.out)
 
 

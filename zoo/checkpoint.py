@@ -80,7 +80,7 @@ def load(source: Path) -> dict[str, Any]:
 
 def write(trainer: "Trainer") -> None:
     """Write last.pt."""
-    scaler = trainer.accelerator.scaler
+    started, scaler = time.monotonic(), trainer.accelerator.scaler
     state = {
         "model": trainer.raw.state_dict(),
         "average": trainer.average.state_dict(),
@@ -97,6 +97,7 @@ def write(trainer: "Trainer") -> None:
     }
     save(file(trainer.folder, "last"), state)
     trainer.saved = time.monotonic()
+    trainer.saving_seconds = trainer.saved - started
 
 
 def must_stay(manifest: Manifest, precision: str) -> dict[str, str]:

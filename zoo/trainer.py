@@ -33,6 +33,7 @@ from zoo.step import Step, step_seed
 
 DEFAULT_EPOCHS = 10
 LOG_STEPS = 10  # between two readings of the loss, each of which waits for the device
+MOST_SAVING = 0.1  # share of the time that goes into checkpoints at the ends of epochs
 
 
 class Trainer:
@@ -84,6 +85,8 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.started, self.wall_before = started, 0.0  # of the sessions before this one
         self.clock = self.saved = time.monotonic()
+        self.saving_seconds = 0.0  # what the last checkpoint took
+        self.best_saved = 0  # the epoch that best.pt is of
 
     @property
     def best(self) -> GenreModel:
@@ -116,7 +119,7 @@ class Trainer:
                 self._enter_phase()
                 self._train_epoch(bar, signals)
                 self._validate()
-                self._save()
+                self._save(after_seconds=self.saving_seconds / MOST_SAVING)
                 self._heed(signals)
         self.best.load_state_dict(self.best_weights)
 
@@ -251,10 +254,13 @@ class Trainer:
         if self.accelerator.is_main_process:
             tqdm.write(line)
 
-    def _save(self) -> None:
-        """Write last.pt, and best.pt if this epoch was the best so far."""
-        if self.accelerator.is_main_process:
+    def _save(self, after_seconds: float = 0.0) -> None:
+        """Write last.pt, and best.pt if there are better weights than it holds; not sooner after
+        the last time than that."""
+        is_due = time.monotonic() - self.saved >= after_seconds
+        if is_due and self.accelerator.is_main_process:
             checkpoint.write(self)
-            if self.progress.best_epoch == self.progress.epoch and self.progress.step == 0:
+            if self.progress.best_epoch > self.best_saved:
                 checkpoint.save(checkpoint.file(self.folder, "best"), {"model": self.best_weights})
+                self.best_saved = self.progress.best_epoch
         self.accelerator.wait_for_everyone()
