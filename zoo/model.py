@@ -1,5 +1,6 @@
 """`GenreModel`: the only place where front end, back end and head meet."""
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -7,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from zoo.backends.base import BackEnd
+from zoo.backends.base import BackEnd, check_finite
 from zoo.errors import InputError
 from zoo.frontends.base import FrontEnd
 from zoo.registry import build_named, choices, target
@@ -91,6 +93,17 @@ class GenreModel(nn.Module):
     def forward(self, x_BT: Tensor, augment: Augment | None = None) -> Tensor:
         return self.head(self.dropout(self.embed(x_BT, augment)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle config and weights: modules with a weight norm cannot be pickled themselves."""
+        return _unpickled, (self.config, self.state_dict(), self.training)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "GenreModel":
+        """Copy module by module, what has been added or frozen since included."""
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
     def probabilities(self, logits_BK: Tensor) -> Tensor:
         """Return float32 probabilities: of one class, or of each tag."""
         logits_BK = logits_BK.float()
@@ -134,11 +147,10 @@ class GenreModel(nn.Module):
         return model.eval()
 
 
-def check_finite(where: object, weights: Mapping[str, Tensor]) -> None:
-    """Raise `InputError` if a tensor holds NaN or infinite values."""
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise InputError(f"{where}: {name} holds NaN or infinite values.")
+def _unpickled(config: ModelConfig, state: Mapping[str, Tensor], training: bool) -> GenreModel:
+    model = GenreModel(config)
+    model.load_state_dict(state)
+    return model.train(training)
 
 
 def find_model(name: str | Path) -> Path:
@@ -190,6 +202,8 @@ def model_card(model: GenreModel) -> str:
 
 def config_from(config: Any, classes: Sequence[str], multilabel: bool, clip: float) -> ModelConfig:
     """Return the model part of a composed configuration."""
+    content: Any = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+    frontend, backend = content["frontend"], content["model"]["backend"]
     return ModelConfig(
         model=config.model.name,
         frontend=config.frontend.name,
@@ -197,6 +211,6 @@ def config_from(config: Any, classes: Sequence[str], multilabel: bool, clip: flo
         multilabel=multilabel,
         clip_seconds=clip,
         dropout=config.model.dropout,
-        frontend_args={k: v for k, v in config.frontend.items() if k not in ("_target_", "name")},
-        backend_args={k: v for k, v in config.model.backend.items() if k != "_target_"},
+        frontend_args={k: v for k, v in frontend.items() if k not in ("_target_", "name")},
+        backend_args={k: v for k, v in backend.items() if k != "_target_"},
     )

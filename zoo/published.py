@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from zoo.backends.base import check_finite
 from zoo.config import compose
 from zoo.errors import InputError
-from zoo.model import GenreModel, check_finite, config_from
+from zoo.model import GenreModel, config_from
 from zoo.registry import choices, target
 from zoo.tags import TAGS
 

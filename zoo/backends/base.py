@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zoo.errors import InputError
+
 
 class BackEnd(nn.Module):
     """Front end's output to `[B,D]`. A subclass takes `num_channels` and `num_bins` first."""
@@ -72,3 +74,10 @@ def avg_pool(x_BCFN: Tensor, size: tuple[int, int]) -> Tensor:
     """Average pooling, clipped like `max_pool`."""
     bins, frames = x_BCFN.shape[-2:]
     return functional.avg_pool2d(x_BCFN, (min(size[0], bins), min(size[1], frames)))
+
+
+def check_finite(where: object, weights: Mapping[str, Tensor]) -> None:
+    """Raise `InputError` if a tensor holds NaN or infinite values."""
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise InputError(f"{where}: {name} holds NaN or infinite values.")

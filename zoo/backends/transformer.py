@@ -1,0 +1,285 @@
+"""What the audio transformers of Hugging Face's `transformers` share: layers, pooling, weights.
+
+Wolf et al. 2020, Transformers: State-of-the-Art Natural Language Processing (Apache 2.0; the
+licence of a checkpoint is that of its authors).
+"""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, PreTrainedConfig
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import logging
+
+from zoo.backends.base import BackEnd, check_finite
+from zoo.errors import InputError, check_choice
+
+POOLINGS = ("mean", "mean_std", "attention")
+OURS = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False}
+"""What every encoder is built with: each parameter gets a gradient in each step."""
+NOT_ARCHITECTURE = {
+    *("architectures", "dtype", "id2label", "label2id", "model_type", "problem_type"),
+    *("transformers_version", *OURS),
+}
+
+
+class Settings(NamedTuple):
+    """What a checkpoint says about the model to build: names and arguments of the registry."""
+
+    frontend: str
+    frontend_args: Mapping[str, Any]
+    backend_args: Mapping[str, Any]
+
+
+class Head(NamedTuple):
+    """The classifier of a checkpoint, as one linear layer on the pooled features."""
+
+    weight: Tensor  # [K,D]
+    bias: Tensor  # [K]
+
+
+class Pooling(nn.Module):
+    """`[B,N,D] -> [B,D]` or, with the deviation, `[B,2D]`.
+
+    Attention: a softmax over time of a learned score (Safari, India, Hernando 2020, Self-Attention
+    Encoding and Pooling for Speaker Recognition).
+    """
+
+    def __init__(self, num_features: int, kind: str) -> None:
+        super().__init__()
+        check_choice("model.backend.pooling", kind, POOLINGS)
+        self.kind = kind
+        self.num_features = num_features * (2 if kind == "mean_std" else 1)
+        self.score: nn.Module | None = None
+        if kind == "attention":
+            self.score = nn.Linear(num_features, 1)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        if self.score is not None:
+            return (self.score(x_BND).softmax(1) * x_BND).sum(1)
+        if self.kind == "mean":
+            return x_BND.mean(1)
+        variance_BD = x_BND.float().var(1, correction=0)
+        return torch.cat([x_BND.mean(1), (variance_BD + 1e-5).sqrt().to(x_BND.dtype)], dim=1)
+
+
+class Transformer(BackEnd):
+    """Front end's output to `[B,D]`: hidden states of an encoder, pooled over time.
+
+    `config` is what differs from the defaults of transformers' configuration of `model_type`; a
+    checkpoint brings its own. `layers` is `last`, `weighted` (a learned weighted mean of the input
+    to the first layer and the outputs of all) or a number: the first so many, the others are left
+    out. Raises `InputError` for a configuration that transformers refuses, and for unknown layers
+    or pooling.
+    """
+
+    model_type: str  # of transformers
+    channels_last = False
+    learned_here = ("layer_weights", "pooling.")  # beginnings of names that no checkpoint holds
+    lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
+
+    def __init__(
+        self,
+        num_channels: int,
+        num_bins: int,
+        config: Mapping[str, Any] | None = None,
+        layers: str = "last",
+        pooling: str = "mean",
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model: Any = self.build(self.configure(config or {}, num_bins))
+        if gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        for name, parameter in self.model.named_parameters():
+            if name.endswith("masked_spec_embed"):
+                parameter.requires_grad_(False)
+        depth = len(self.blocks())
+        if layers.isdecimal() and 1 <= int(layers) <= depth:
+            del self.blocks()[int(layers) :]
+        elif layers not in ("last", "weighted"):
+            raise InputError(
+                f"model.backend.layers={layers} must be last, weighted, or one of the numbers from "
+                f"1 to {depth}."
+            )
+        self.layer_weights = nn.Parameter(torch.zeros(depth + 1)) if layers == "weighted" else None
+        self.pooling = Pooling(self.hidden_size(), pooling)
+        self.num_features = self.pooling.num_features
+
+    def configure(self, config: Mapping[str, Any], num_bins: int) -> PreTrainedConfig:
+        """Return transformers' configuration with those changes of its defaults."""
+        try:
+            return AutoConfig.for_model(self.model_type, **{**config, **OURS})
+        except Exception as error:  # transformers raises of all kinds
+            raise InputError(
+                f"model.backend.config is none of {self.model_type}: {reason(error)}"
+            ) from error
+
+    def build(self, config: PreTrainedConfig) -> Any:
+        """Return the encoder with random weights."""
+        return AutoModel.from_config(config)
+
+    def hidden_size(self) -> int:
+        """Return D of the hidden states."""
+        return self.model.config.hidden_size
+
+    def blocks(self) -> nn.ModuleList:
+        """Return the layers."""
+        return self.model.encoder.layers
+
+    def encode(self, x: Tensor, all_layers: bool) -> BaseModelOutput:
+        """Return what transformers' encoder gives for the front end's output."""
+        return self.model(x, output_hidden_states=all_layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pooling(self.combine(self.encode(x, self.layer_weights is not None)))
+
+    def combine(self, output: BaseModelOutput) -> Tensor:
+        """Return the last hidden states, or the weighted mean of all, `[B,N,D]`."""
+        assert output.last_hidden_state is not None
+        if self.layer_weights is None:
+            return output.last_hidden_state
+        assert output.hidden_states is not None
+        # the last of all may lack the encoder's last norm
+        every_LBND = torch.stack([*output.hidden_states[:-1], output.last_hidden_state])
+        return (self.layer_weights.softmax(0)[:, None, None, None] * every_LBND).sum(0)
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        blocks = list(self.blocks())
+        inside = {id(p) for block in blocks for p in block.parameters()}
+        outside = [(n, p) for n, p in self.model.named_parameters() if id(p) not in inside]
+        last = [p for n, p in outside if self.is_last(n)]
+        first = [p for n, p in outside if not self.is_last(n)]
+        ours = [] if self.layer_weights is None else [self.layer_weights]
+        end = [nn.ParameterList(last), nn.ParameterList(ours), self.pooling]
+        return [[nn.ParameterList(first)], *([block] for block in blocks), end]
+
+    def is_last(self, name: str) -> bool:
+        """Tell whether a parameter outside the layers comes after them."""
+        return False
+
+    @classmethod
+    def settings(cls, config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Settings:
+        """Return what a checkpoint's config.json and preprocessor_config.json ask for.
+
+        Raises `InputError` for a checkpoint that this back end cannot be.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def backend_args(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that a checkpoint's config.json implies: its architecture and, where
+        it has a classifier, what that reads."""
+        reads = {"layers": "last", "pooling": "mean"} if has_head(config) else {}
+        return {"config": changes(cls.model_type, config), **reads}
+
+    def load(self, folder: Path) -> Head | None:
+        """Take the weights of a checkpoint's folder; return its classifier, if that reads what this
+        back end gives.
+
+        Raises `InputError` if tensors are missing, of other shapes, or not finite.
+        """
+        content = read_json(folder / "config.json")
+        auto = AutoModelForAudioClassification if has_head(content) else AutoModel
+        theirs = from_pretrained(auto, folder, self.model.config)
+        body = self.body(theirs) if has_head(content) else theirs
+        state = body.state_dict()
+        self.model.load_state_dict({name: state[name] for name in self.model.state_dict()})
+        is_read = self.layer_weights is None and self.pooling.kind == "mean"
+        return self.head(theirs) if has_head(content) and is_read else None
+
+    def body(self, theirs: Any) -> nn.Module:
+        """Return the encoder within transformers' class with a classifier."""
+        return theirs.base_model
+
+    def head(self, theirs: Any) -> Head:
+        """Return projector and classifier as one linear layer: the mean over time between them is
+        linear too."""
+        classifier, projector = theirs.classifier, theirs.projector
+        weight_KD = classifier.weight @ projector.weight
+        return Head(weight_KD, classifier.weight @ projector.bias + classifier.bias)
+
+
+def has_head(config: Mapping[str, Any]) -> bool:
+    """Tell whether a config.json is that of a classifier on the last hidden states."""
+    names = config.get("architectures") or [""]
+    classifies = names[0].endswith(("ForAudioClassification", "ForSequenceClassification"))
+    return classifies and not config.get("use_weighted_layer_sum")
+
+
+def changes(model_type: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a config.json says otherwise than the defaults of its model type."""
+    known = AutoConfig.for_model(model_type).to_dict()
+    return {
+        key: value
+        for key, value in content.items()
+        if key in known and key not in NOT_ARCHITECTURE and value != known[key]
+    }
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON file. Raises `InputError` if it cannot be read or is no mapping."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {reason(error)}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file} is no configuration: a {type(content).__name__}.")
+    return content
+
+
+def from_pretrained(auto: Any, folder: Path, config: PreTrainedConfig) -> Any:
+    """Return a model of transformers with all its weights from a local folder, as float32.
+
+    Raises `InputError` if that fails or leaves any random.
+    """
+    with quiet():
+        try:
+            model, report = auto.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # transformers raises of all kinds
+            raise InputError(
+                f"checkpoint={folder} holds no weights that can be read: {reason(error)}"
+            ) from error
+    missing = sorted(n for n in report["missing_keys"] if not n.endswith("masked_spec_embed"))
+    reshaped = sorted(name for name, *_ in report["mismatched_keys"])
+    if missing or reshaped:
+        what = f"{missing[0]} is missing" if missing else f"{reshaped[0]} has another shape"
+        more = len(missing) + len(reshaped) - 1
+        raise InputError(
+            f"checkpoint={folder} does not hold all weights of {config.model_type}: {what}"
+            f"{f', and {more} more differ' if more else ''}."
+        )
+    check_finite(f"checkpoint={folder}", model.state_dict())
+    return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from telling what it reads, and from drawing bars."""
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before[0])
+        if before[1]:
+            logging.enable_progress_bar()
+
+
+def reason(error: Exception) -> str:
+    """Return an error's message in one line."""
+    return textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...")
