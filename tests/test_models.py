@@ -13,18 +13,18 @@ from torch import nn
 import zoo
 from zoo.backends.base import BackEnd, conv_bn
 from zoo.errors import InputError
-from zoo.model import GenreModel
-from zoo.registry import build_named, choices
+from zoo.model import GenreModel, fits
+from zoo.registry import build_named, choices, target
 
 FRONTENDS = {name: build_named("frontend", name, {}) for name in zoo.list_frontends()}
 KINDS = {name: frontend.kind for name, frontend in FRONTENDS.items()}
-ACCEPTS = {name: build_named("model", name, {}, 1, 96).accepts for name in zoo.list_models()}
-PAIRS = [(m, f) for m in zoo.list_models() for f in KINDS if KINDS[f] in ACCEPTS[m]]
+ACCEPTS = {name: target("model", name).accepts for name in zoo.list_models()}
+PAIRS = [(m, f) for m in zoo.list_models() for f in KINDS if fits(m, f)]
 SHAPES = {  # of what back ends read, without the batch; at least as long as they ask for
     "spectrogram": [(1, 96, 188), (1, 13, 96), (2, 257, 40)],
     "waveform": [(0,), (1_001,)],  # samples more than the shortest
-}
-ON_SHAPES = [(m, shape) for m in ACCEPTS for kind in ACCEPTS[m] for shape in SHAPES[kind]]
+} | {f: [(x.num_channels, x.num_bins, 40)] for f, x in FRONTENDS.items() if f != "waveform"}
+ON_SHAPES = [(m, shape) for m in ACCEPTS for what in ACCEPTS[m] for shape in SHAPES[what]]
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -179,7 +179,7 @@ def test_musicnn_with_filters_of_one_bin(bins: int) -> None:
 
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_front_ends_that_do_not_fit_are_refused(name: str) -> None:
-    fitting = [f for f in KINDS if KINDS[f] in ACCEPTS[name]]
+    fitting = [f for f in KINDS if fits(name, f)]
     for frontend in [f for f in KINDS if f not in fitting][:1]:
         with pytest.raises(InputError) as caught:
             zoo.create_model(name, frontend=frontend)

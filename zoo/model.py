@@ -37,12 +37,18 @@ class ModelConfig:
     thresholds: tuple[float, ...] | None = None  # per tag, for several labels
 
 
+def fits(model: str, frontend: str) -> bool:
+    """Tell whether the back end of a model reads what a front end gives."""
+    return not {frontend, target("frontend", frontend).kind}.isdisjoint(
+        target("model", model).accepts
+    )
+
+
 def check_pair(model: str, frontend_name: str, frontend: FrontEnd) -> None:
     """Raise `InputError` if the back end does not read what the front end gives."""
-    accepts = target("model", model).accepts
-    if frontend.kind in accepts:
+    if fits(model, frontend_name):
         return
-    fitting = [name for name in choices("frontend") if target("frontend", name).kind in accepts]
+    fitting = [name for name in choices("frontend") if fits(model, name)]
     raise InputError(
         f"model={model} does not take frontend={frontend_name} (a {frontend.kind}); "
         f"those that fit: {', '.join(fitting)}."

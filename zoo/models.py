@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoo.model import GenreModel
 
 SECONDS = 10.0  # of the track whose price is told
+KINDS = ("spectrogram", "waveform")  # of front ends
 LEGEND = f"""\
 Parameters are those of front end and back end, without the head. MACs are the multiply-adds of
 scoring a track of {SECONDS:g} s in chunks of the clip's length, with the usual front end, as
@@ -65,17 +66,16 @@ def row(name: str) -> dict[str, Any]:
         "clip, s": f"{model.config.clip_seconds:.3g}",
         "shortest, s": f"{model.min_samples / model.sample_rate:.3g}",
         "front end": model.config.frontend,
-        "fits": " or ".join(f"any {kind}" for kind in model.backend.accepts),
+        "fits": " or ".join(f"any {w}" if w in KINDS else w for w in model.backend.accepts),
     }
 
 
 def page(markdown: bool) -> str:
     """Return the table of models and the lists of front ends, as text or as Markdown."""
     style = "pipe" if markdown else "simple"
-    kinds = ("spectrogram", "waveform")
     fronts = [
         {"front end": name, "kind": kind, "what": about("frontend", name)}
-        for kind in kinds
+        for kind in KINDS
         for name in frontends(kind)
     ]
     models, ends = (

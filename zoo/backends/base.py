@@ -12,7 +12,7 @@ from zoo.errors import InputError
 class BackEnd(nn.Module):
     """Front end's output to `[B,D]`. A subclass takes `num_channels` and `num_bins` first."""
 
-    accepts: tuple[str, ...]  # kinds of front ends
+    accepts: tuple[str, ...]  # kinds of front ends, or names of those that alone are of use
     num_features: int  # D
     min_frames: int  # frames (samples, for a waveform) that give at least one step in time
     channels_last = True  # the faster memory layout
