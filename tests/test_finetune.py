@@ -75,8 +75,9 @@ def test_frozen_kernels_may_become_trainable(checkpoint: Path) -> None:
     take_weights(model, source)
     assert equal(source.state_dict(), model.state_dict())
     model.save_pretrained(checkpoint / "model")
+    assert compose("train", given).frontend.trainable  # as the checkpoint says
     with pytest.raises(InputError, match=r"give frontend\.trainable=True as well"):
-        source_of(compose("train", given))
+        source_of(compose("train", [*given, "frontend.trainable=false"]))
 
 
 def test_training_starts_from_a_published_file(shared: Path, tmp_path: Path, python: Run) -> None:

@@ -151,7 +151,8 @@ def test_files_that_are_none_are_refused(weights: dict[str, Tensor], file: Path)
     other = file.with_suffix(".bin")
     torch.save(weights, other)
     assert refusal(other) == (
-        "is neither a run or model folder nor a file of weights (.safetensors, .pth, .pt)."
+        "is neither a run, nor a folder of transformers or timm, nor a file of weights "
+        "(.safetensors, .pth, .pt), nor a name on the Hub (owner/model)."
     )
     zoo.create_model("crnn").save_pretrained(file.parent / "model")
     assert refusal(file.parent / "model" / "model.safetensors") == (

@@ -108,7 +108,7 @@ def test_learning_rate_rises_and_falls() -> None:
 
 def test_only_matrices_decay() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
-    decayed, kept = make_optimizer(model, ADAMW).param_groups
+    decayed, kept = make_optimizer([(model.parameters(), 1.0)], ADAMW).param_groups
     assert decayed["weight_decay"] == 0.5 and kept["weight_decay"] == 0.0
     assert {p.ndim for p in decayed["params"]} == {2, 4}
     assert {p.ndim for p in kept["params"]} == {1}
@@ -125,7 +125,7 @@ def test_the_published_optimisers_decay_all() -> None:
         (120, "sgd", 1e-5),
     ]
     for phase, kind in ((phases[0], torch.optim.Adam), (phases[1], torch.optim.SGD)):
-        optimizer = make_optimizer(model, phase)
+        optimizer = make_optimizer([(model.parameters(), 1.0)], phase)
         assert type(optimizer) is kind and len(optimizer.param_groups) == 1
         group = optimizer.param_groups[0]
         assert group["lr"] == phase.lr and group["weight_decay"] == 1e-4

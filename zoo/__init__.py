@@ -40,7 +40,8 @@ def create_model(
     overrides: Iterable[str] = (),
 ) -> "GenreModel":
     """Return a model with random weights, or with those of a `checkpoint`: a run or model folder,
-    or a file of published weights (`.safetensors`, `.pth`, `.pt`; see `zoo/published.py`).
+    a folder of transformers or timm, a file of published weights, or a name on the Hub (see
+    `zoo/sources.py`).
 
     `frontend` replaces the model's usual one; `overrides` are as on the command line, such as
     `model.backend.dropout=0.2`. Classes are called class_0, class_1... (2 of them by default), or
@@ -49,30 +50,20 @@ def create_model(
     """
     from zoo.config import compose
     from zoo.errors import InputError
-    from zoo.model import GenreModel, config_from
-    from zoo.published import load_published, weights_file
 
-    chosen = [f"model={name}", *([f"frontend={frontend}"] if frontend else []), *overrides]
-    config = compose("train", chosen)
+    overrides = [*([f"frontend={frontend}"] if frontend else []), *overrides]
+    source = [f"checkpoint={checkpoint}"] if checkpoint is not None else []
+    config = compose("train", [f"model={name}", *source, *overrides])
     if num_classes is not None and num_classes < 1:
         raise InputError(f"num_classes={num_classes} must be 1 or more.")
-    if checkpoint is None:
-        classes = tuple(f"class_{i}" for i in range(num_classes or 2))
-        return GenreModel(config_from(config, classes, False, config.clip_seconds))
-    if file := weights_file(checkpoint):
-        return load_published(name, file, frontend, num_classes, overrides)
-    model = load_model(checkpoint)
-    found = model.config
-    if found.model != name or found.frontend != config.frontend.name:
-        raise InputError(
-            f"checkpoint={checkpoint} is {found.model} with {found.frontend}, "
-            f"not {name} with {config.frontend.name}."
-        )
-    if num_classes not in (None, len(found.classes)):
-        raise InputError(
-            f"checkpoint={checkpoint} has {len(found.classes)} classes, not {num_classes}."
-        )
-    return model
+    if checkpoint is not None:
+        from zoo.pretrained import load
+
+        return load(config, num_classes, overrides)
+    from zoo.model import GenreModel, config_from
+
+    classes = tuple(f"class_{i}" for i in range(num_classes or 2))
+    return GenreModel(config_from(config, classes, False, config.clip_seconds))
 
 
 def load_model(path_or_hub_name: str | Path) -> "GenreModel":

@@ -7,6 +7,7 @@ checked against the type of its default.
 
 import copy
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo.errors import InputError, guard, nearest
 from zoo.registry import choices, configs_dir, groups, offers, parameters, read_choice
+from zoo.sources import Implied, implied
 from zoo.values import convert, value_type
 
 
@@ -51,12 +53,39 @@ def compose(name: str, arguments: Iterable[str] = ()) -> DictConfig:
     another type.
     """
     parsed = [parse(argument) for argument in arguments]
-    chosen = {a.key: a.value for a in parsed if a.key in groups()}
+    typed = {a.key: a.value for a in parsed}
+    chosen = {key: value for key, value in typed.items() if key in groups()}
+    known = _implied(typed)
+    chosen = {**known.choices, **chosen}
     for group, choice in chosen.items():
         read_choice(group, choice)
     content = _compose_choices(name, [f"{group}={choice}" for group, choice in chosen.items()])
     content = _with_published(content)
+    for group, values in known.values.items():
+        if chosen.get(group) == known.choices.get(group, chosen.get(group)):
+            _put(group, content[group]["backend"] if group == "model" else content[group], values)
     return _finished(content, [a for a in parsed if a.key not in groups()])
+
+
+def _implied(typed: Mapping[str, str]) -> Implied:
+    """Return what the checkpoint says, if there is one; what was typed goes before it."""
+    checkpoint = typed.get("checkpoint", "null")
+    known = Implied()
+    if checkpoint != "null":
+        known = implied(os.path.expanduser(checkpoint), typed.get("model"))  # noqa: PTH111
+    is_pretrained = "true" in typed.get("model.backend.pretrained", "").lower()
+    if {checkpoint, typed.get("model.backend.checkpoint", "null")} != {"null"} or is_pretrained:
+        known = Implied({"finetune": "full", **known.choices}, known.values)
+    return known
+
+
+def _put(group: str, section: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Set the arguments of a section's `_target_` that a checkpoint names."""
+    if unknown := values.keys() - parameters(section["_target_"]).keys():
+        raise InputError(
+            f"the checkpoint's {group} takes no {min(unknown)!r}; it is not one of ours."
+        )
+    section.update(copy.deepcopy(dict(values)))
 
 
 def assign(content: Mapping[str, Any], arguments: Iterable[str]) -> DictConfig:

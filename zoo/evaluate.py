@@ -6,7 +6,7 @@ tracks, or all where it has no split.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,18 @@ class Measured:
     metrics: dict[str, float]
 
 
-def measure(
-    model: GenreModel, data: Data, split: str, accelerator: Accelerator, config: Any
-) -> Measured:
+Scorer = Callable[[GenreModel, np.ndarray], np.ndarray]
+"""From a model and rows of tracks to their scores `[B,K]`."""
+
+
+def scorer(data: Data, accelerator: Accelerator, config: Any, progress: str = "") -> Scorer:
+    """Return what scores tracks from their audio."""
+    return lambda model, rows: score_tracks(model, data, rows, accelerator, config, progress)
+
+
+def measure(model: GenreModel, data: Data, split: str, score: Scorer) -> Measured:
     """Score the tracks of a split."""
-    rows = data.rows(split)
-    scores = score_tracks(model, data, rows, accelerator, config, f"scoring {split}")
+    scores = score(model, data.rows(split))
     manifest = data.manifest.split(split)
     thresholds = model.config.thresholds
     metrics = compute_metrics(
@@ -56,13 +62,11 @@ def measure(
     return Measured(manifest, scores, metrics)
 
 
-def with_thresholds(
-    model: GenreModel, data: Data, accelerator: Accelerator, config: Any
-) -> GenreModel:
+def with_thresholds(model: GenreModel, data: Data, score: Scorer) -> GenreModel:
     """Give a model of several labels the thresholds that are best on the validation tracks."""
     if model.config.multilabel:
         rows = data.rows("validation")
-        scores = score_tracks(model, data, rows, accelerator, config)
+        scores = score(model, rows)
         thresholds = best_thresholds(data.manifest.targets()[rows], scores)
         model.config = replace(model.config, thresholds=tuple(thresholds.tolist()))
     return model
@@ -110,7 +114,8 @@ def again(
     """Score the run's own tracks again, print the metrics, and whether they are the same."""
     model = GenreModel.from_pretrained(run).to(accelerator.device)
     data = decode_tracks(load_manifest(config), config, model.sample_rate)
-    measured = {split: measure(model, data, split, accelerator, config) for split in SCORES}
+    score = scorer(data, accelerator, config, "scoring")
+    measured = {split: measure(model, data, split, score) for split in SCORES}
     table = pd.DataFrame(
         [
             (split, name, result.metrics[split].get(name, np.nan), value)
@@ -154,7 +159,7 @@ def elsewhere(
     manifest = in_classes_of(model, manifest, read_label_map(label_map) if label_map else {})
     manifest = replace(manifest, frame=manifest.frame.assign(split="test"))
     data = decode_tracks(manifest, config, model.sample_rate, out)
-    measured = measure(model, data, "test", accelerator, config)
+    measured = measure(model, data, "test", scorer(data, accelerator, config, "scoring"))
     table = pd.DataFrame(measured.metrics.items(), columns=["metric", manifest.name])
     accelerator.print(f"{len(measured.scores)} tracks of {manifest.name}\n")
     accelerator.print(table.to_markdown(index=False, floatfmt=".6f"))

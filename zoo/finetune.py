@@ -1,17 +1,51 @@
-"""Fine-tuning: training that starts from the weights of a checkpoint."""
+"""Fine-tuning: training that starts from the weights of a checkpoint, and what of them learns."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from zoo import create_model
+from torch import nn
+
+from zoo.datasets.base import Manifest
 from zoo.errors import InputError
 from zoo.model import START, GenreModel, ModelConfig, config_from
+from zoo.pretrained import load
 from zoo.published import SAME_NUMBERS
 from zoo.registry import defaults
+from zoo.sources import find
 
-FREE = {  # settings that leave alone what is computed in evaluation
+PROBES = ("head", "knn", "prototype")  # on embeddings that are computed once
+FREE = {  # settings that leave alone what is computed in evaluation, or come after the weights
     *(*START, *SAME_NUMBERS, "dropout", "attention_dropout", "patchout_time", "patchout_freq"),
+    *("layers", "pooling", "gradient_checkpointing"),
 }
+
+
+def check(config: Any) -> None:
+    """Raise `InputError` if the method needs weights that there are not, or has no use for them."""
+    method, backend = config.finetune.name, config.model.backend
+    given = backend.get("pretrained") or backend.get("checkpoint")
+    if method == "scratch" and backend.get("pretrained"):
+        raise InputError(
+            "finetune=scratch takes random weights, not those of model.backend.pretrained=true."
+        )
+    if method != "scratch" and config.checkpoint is None and not given:
+        raise InputError(
+            f"finetune={method} needs weights to start from: give checkpoint=... as well (a run, a "
+            "folder, a file or a name on the Hub)."
+        )
+
+
+def model_config(config: Any, manifest: Manifest, clip_seconds: float) -> ModelConfig:
+    """Return what the model to train is; where it starts from a checkpoint, of which."""
+    asked = config_from(config, manifest.classes, bool(manifest.multilabel), clip_seconds)
+    if config.finetune.name == "scratch":
+        args = {k: START.get(k, v) for k, v in (asked.backend_args or {}).items()}
+        return replace(asked, backend_args=args)
+    backend = config.model.backend
+    base = config.checkpoint or backend.get("checkpoint") or backend.get("name")
+    stated = find(config.checkpoint).licence if config.checkpoint else None
+    return replace(asked, base=str(base), licence=stated)
 
 
 def source_of(config: Any) -> GenreModel | None:
@@ -20,16 +54,16 @@ def source_of(config: Any) -> GenreModel | None:
     Raises `InputError` for what cannot be read, is another architecture or front end, or was
     trained with settings under which its weights compute something else.
     """
-    if config.checkpoint is None:
+    if config.checkpoint is None or config.finetune.name == "scratch":
         return None
     asked = config_from(config, ("two", "classes"), False, config.clip_seconds)
     ours = dict(settings(asked))
-    source = create_model(
-        asked.model,
-        frontend=asked.frontend,
-        checkpoint=config.checkpoint,
-        overrides=[f"{key}={'null' if value is None else value}" for key, value in ours.items()],
-    )
+    typed = [
+        f"{key}={'null' if value is None else value}"
+        for key, value in ours.items()
+        if not isinstance(value, Mapping)
+    ]
+    source = load(config, None, typed)
     for key, theirs in settings(source.config):
         has_learned = key == "frontend.trainable" and theirs
         if theirs != ours[key] and (has_learned or key.rpartition(".")[2] not in FREE):
@@ -61,3 +95,25 @@ def take_weights(model: GenreModel, source: GenreModel) -> str:
         f"starting from the checkpoint's weights with a new head: its {len(theirs)} classes are "
         f"not these {len(ours)}"
     )
+
+
+Rates = list[tuple[list[nn.Parameter], float]]
+"""Parameters, and what the learning rate is multiplied by for them."""
+
+
+def rates(model: GenreModel, config: Any) -> Rates:
+    """Return all parameters that learn, in groups of one rate: the layers' own with
+    `finetune=layerwise`, where each is `layer_decay` times that of the next."""
+    if config.finetune.name != "layerwise":
+        return [(list(model.parameters()), 1.0)]
+    groups: list[list[nn.Module]] = [
+        [model.frontend],
+        *model.backend.layer_groups(),
+        [model.head],
+    ]
+    decay = config.finetune.layer_decay
+    last = len(groups) - 1
+    return [
+        ([p for module in group for p in module.parameters()], decay ** (last - i))
+        for i, group in enumerate(groups)
+    ]

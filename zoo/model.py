@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from omegaconf import OmegaConf
@@ -35,6 +35,8 @@ class ModelConfig:
     frontend_args: Mapping[str, Any] | None = None
     backend_args: Mapping[str, Any] | None = None
     thresholds: tuple[float, ...] | None = None  # per tag, for several labels
+    base: str | None = None  # the checkpoint that training started from
+    licence: str | None = None  # of that checkpoint, as it states it
 
 
 def fits(model: str, frontend: str) -> bool:
@@ -95,6 +97,16 @@ class GenreModel(nn.Module):
         if self.backend.channels_last and features.ndim == 4:
             features = features.contiguous(memory_format=torch.channels_last)
         return self.backend(features)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what is frozen stays in evaluation: its norms keep their statistics, its
+        dropout is off."""
+        super().train(mode)
+        for module in self.modules() if mode else ():
+            parameters = list(module.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
+                module.eval()
+        return self
 
     def forward(self, x_BT: Tensor, augment: Augment | None = None) -> Tensor:
         return self.head(self.dropout(self.embed(x_BT, augment)))
@@ -189,13 +201,15 @@ def model_card(model: GenreModel) -> str:
     config = model.config
     lines = [
         "---",
+        *([f"license: {config.licence}"] if config.licence else []),
         "library_name: genre-zoo",
         "pipeline_tag: audio-classification",
         "---",
         f"# {config.model} on {config.frontend}",
         "",
         f"Recognises {', '.join(config.classes)} in music at {model.sample_rate} Hz mono; trained "
-        f"on chunks of {config.clip_seconds:g} s with Genre Zoo.",
+        f"on chunks of {config.clip_seconds:g} s with Genre Zoo"
+        f"{f', from the weights of {config.base}' if config.base else ''}.",
         "",
         "```python",
         "import zoo",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.datasets.base import IDENTITY, SPLITS, Manifest
-from zoo.datasets.splits import with_splits
+from zoo.datasets.splits import with_shots, with_splits
 from zoo.decoding import prepare
 from zoo.errors import InputError
 from zoo.registry import build
@@ -49,7 +49,10 @@ def build_manifest(config: Any) -> Manifest:
 def load_manifest(config: Any) -> Manifest:
     """Return the chosen data set, every track in a split, before any audio is read."""
     common = config.dataset
-    return with_splits(build_manifest(config), common.folds, common.fold, common.split_seed)
+    manifest = with_splits(build_manifest(config), common.folds, common.fold, common.split_seed)
+    if common.shots is None:
+        return manifest
+    return with_shots(manifest, common.shots, common.split_seed)
 
 
 def cache_folder(config: Any) -> Path:

@@ -23,34 +23,8 @@ from zoo.registry import choices, target
 from zoo.tags import TAGS
 
 NAMING = 3  # last parts of a path that may name the data set: models/fcn/mtat/best_model.pth
-SUFFIXES = (".safetensors", ".pth", ".pt")
 FRONT_ENDS = ("spec.", "hstft.")  # of these names only what is learned is of use
 SAME_NUMBERS = ("engine", "trainable")  # keys of a front end that leave its output as it is
-
-
-def weights_file(checkpoint: str | Path) -> Path | None:
-    """Return the file of weights that a checkpoint is; None for a folder or a name on the Hub.
-
-    Raises `InputError` for any other file, and for one that belongs to a model folder.
-    """
-    path = Path(checkpoint).expanduser()
-    if path.parent.name == "checkpoints":
-        raise InputError(f"checkpoint={checkpoint} is part of a run; give the run's folder.")
-    try:
-        is_part = path.name == "model.safetensors" and (path.parent / "config.json").is_file()
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except OSError as error:  # one may not look
-        raise InputError(f"checkpoint={checkpoint} cannot be read: {error.strerror}.") from error
-    if is_part:
-        raise InputError(f"checkpoint={checkpoint} is part of a model; give its folder.")
-    if path.suffix in SUFFIXES and not is_folder:
-        return path
-    if is_file:
-        raise InputError(
-            f"checkpoint={checkpoint} is neither a run or model folder nor a file of weights "
-            f"({', '.join(SUFFIXES)})."
-        )
-    return None
 
 
 def load_published(

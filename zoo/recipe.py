@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -101,16 +101,21 @@ def _number(key: str, value: object, whole: bool) -> float:
     return int(number) if whole else number
 
 
-def make_optimizer(model: nn.Module, phase: Phase) -> torch.optim.Optimizer:
-    """Return the phase's optimiser. AdamW decays matrices and kernels only, not biases and
-    normalisations; Adam and SGD decay all, as papers that name no exception do."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    spared = [p for p in trainable if p.ndim <= 1 and phase.name == "adamw"]
-    decayed = [p for p in trainable if p.ndim > 1 or phase.name != "adamw"]
-    groups = [
-        {"params": decayed, "weight_decay": phase.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
+def make_optimizer(
+    rates: Iterable[tuple[Iterable[nn.Parameter], float]], phase: Phase
+) -> torch.optim.Optimizer:
+    """Return the phase's optimiser for parameters, each group with a factor of its rate, `scale`.
+
+    AdamW decays matrices and kernels only, not biases and normalisations; Adam and SGD decay all,
+    as papers that name no exception do.
+    """
+    groups: list[dict[str, Any]] = []
+    for parameters, scale in rates:
+        learning = [p for p in parameters if p.requires_grad]
+        spared = [p for p in learning if p.ndim <= 1 and phase.name == "adamw"]
+        decayed = [p for p in learning if p.ndim > 1 or phase.name != "adamw"]
+        groups.append({"params": decayed, "weight_decay": phase.weight_decay, "scale": scale})
+        groups.append({"params": spared, "weight_decay": 0.0, "scale": scale})
     return OPTIMIZERS[phase.name]([g for g in groups if g["params"]], lr=phase.lr)
 
 

@@ -24,35 +24,34 @@ from zoo.results import (
     write_result,
 )
 from zoo.scores import write_scores
-from zoo.trainer import Trainer
+from zoo.training import Training
 
 
-def plan(trainer: Trainer, precision: str, threads: int) -> str:
-    """Return what is about to happen, in a few words."""
-    config, accelerator = trainer.raw.config, trainer.accelerator
+def plan(training: Training, precision: str, threads: int) -> str:
+    """Return what is about to happen, on what, in a few words."""
+    config, accelerator = training.raw.config, training.accelerator
     where = str(accelerator.device)
     if accelerator.device.type == "cpu":
         where = f"{threads} thread{'s' * (threads > 1)}"
     if accelerator.num_processes > 1:
         where += f" in each of {accelerator.num_processes} processes"
     return (
-        f"{config.model} with {config.frontend} on {trainer.data.manifest.name}: "
-        f"{len(trainer.rows)} training tracks, {len(config.classes)} classes, chunks of "
-        f"{config.clip_seconds:g} s; {trainer.epochs} epochs of "
-        f"{trainer.chunks.steps_per_epoch} steps, {precision} on {where}"
+        f"{config.model} with {config.frontend} on {training.data.manifest.name}: "
+        f"{len(training.rows)} training tracks, {len(config.classes)} classes, "
+        f"chunks of {config.clip_seconds:g} s; {training.plan()}, {precision} on {where}"
     )
 
 
 def make_result(
-    trainer: Trainer,
+    training: Training,
     model: GenreModel,
     measured: Mapping[str, Measured],
     threads: int,
     precision: str,
 ) -> Result:
     """Return the run's result."""
-    data, accelerator = trainer.data, trainer.accelerator
-    config: Any = OmegaConf.to_container(trainer.config)
+    data, accelerator = training.data, training.accelerator
+    config: Any = OmegaConf.to_container(training.config)
     manifest = data.manifest
     return Result(
         model=model.config.model,
@@ -63,38 +62,39 @@ def make_result(
             fold=manifest.fold,
             classes=list(manifest.classes),
             multilabel=model.config.multilabel,
-            evaluation=trainer.config.evaluation,
+            evaluation=training.config.evaluation,
             train_fingerprint=manifest.split("train").fingerprint(),
             test_fingerprint=measured["test"].manifest.fingerprint(),
             contrasts=dict(manifest.contrasts),
         ),
         recipe=recipe_hash(config),
-        seed=trainer.config.seed,
+        seed=training.config.seed,
         threads=threads,
         precision=precision,
         clip_seconds=model.config.clip_seconds,
         metrics={split: m.metrics for split, m in measured.items()},
-        best_epoch=trainer.progress.best_epoch,
-        costs=costs(trainer, model),
+        best_epoch=training.progress.best_epoch,
+        costs=costs(training, model),
         hardware=hardware(accelerator),
         versions=runtime.versions(),
         config=config,
         left_out=len(data.left_out),
+        licence=model.config.licence,
     )
 
 
-def costs(trainer: Trainer, model: GenreModel) -> Costs:
+def costs(training: Training, model: GenreModel) -> Costs:
     """Return what the run took."""
-    progress, parameters = trainer.progress, list(model.parameters())
+    progress = training.progress
     return Costs(
-        parameters=sum(p.numel() for p in parameters),
-        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        parameters=sum(p.numel() for p in model.parameters()),
+        trainable_parameters=training.trainable_parameters,
         train_seconds=progress.seconds,
-        wall_seconds=trainer.wall_seconds,
+        wall_seconds=training.wall_seconds,
         clips_per_second=progress.clips / progress.seconds,
-        steps=progress.clips // trainer.config.batch_size,
+        steps=progress.clips // training.config.batch_size,
         epochs=progress.epoch,
-        peak_memory_bytes=runtime.peak_memory(trainer.accelerator.device),
+        peak_memory_bytes=runtime.peak_memory(training.accelerator.device),
     )
 
 
@@ -108,23 +108,23 @@ def hardware(accelerator: Accelerator) -> Hardware:
     )
 
 
-def conclude(trainer: Trainer, threads: int, precision: str) -> None:
+def conclude(training: Training, threads: int, precision: str) -> None:
     """Save the best weights, score validation and test tracks with what was saved, and write it
     all to the run's folder."""
-    data, config, accelerator = trainer.data, trainer.config, trainer.accelerator
-    folder = trainer.folder
-    best = with_thresholds(trainer.best, data, accelerator, config)
+    data, accelerator = training.data, training.accelerator
+    folder = training.folder
+    best = with_thresholds(training.best, data, training.score)
     if accelerator.is_main_process:
         best.save_pretrained(folder / "model")
     accelerator.wait_for_everyone()
     saved = GenreModel.from_pretrained(folder).to(accelerator.device)
     measured = {
-        split: measure(saved, data, split, accelerator, config) for split in ("validation", "test")
+        split: measure(saved, data, split, training.score) for split in ("validation", "test")
     }
     accelerator.end_training()
     if accelerator.is_main_process:
-        result = make_result(trainer, saved, measured, threads, precision)
-        write(folder, result, measured, trainer.history)
+        result = make_result(training, saved, measured, threads, precision)
+        write(folder, result, measured, training.history)
         print(conclusion(folder))
 
 
@@ -155,8 +155,9 @@ def conclusion(folder: Path) -> str:
     costs = result.costs
     lines += [
         "",
-        f"{costs.parameters:,} parameters, {costs.clips_per_second:.1f} clips of "
-        f"{result.clip_seconds:g} s a second in training, {costs.wall_seconds:.0f} s in all",
+        f"{costs.parameters:,} parameters, of which {costs.trainable_parameters:,} were trained, "
+        f"{costs.clips_per_second:.1f} clips of {result.clip_seconds:g} s a second; "
+        f"{costs.peak_memory_bytes / 2**30:.1f} GiB at most, {costs.wall_seconds:.0f} s in all",
         f"result: {folder / 'result.json'}",
         f"rank it: python -m leaderboard show {folder.parent}",
     ]

@@ -85,6 +85,7 @@ class Result(Strict):
     versions: dict[str, str]
     config: dict[str, Any]
     left_out: int  # tracks that could not be used
+    licence: str | None = None  # of the checkpoint that training started from, as it states it
 
     @property
     def primary(self) -> str:

@@ -29,7 +29,7 @@ def main(config: Any) -> Path:
     import torch
 
     from zoo import checkpoint, finetune, report, runtime
-    from zoo.model import GenreModel, config_from
+    from zoo.model import GenreModel
     from zoo.prepare import decode_tracks, load_manifest
     from zoo.trainer import Trainer
 
@@ -50,8 +50,7 @@ def main(config: Any) -> Path:
         data = runtime.on_main(lambda: decode_tracks(manifest, config, sample_rate, folder))
         torch.manual_seed(config.seed)
         clip = data.clip_seconds(config.clip_seconds, min_samples)
-        multilabel = bool(manifest.multilabel)
-        model = GenreModel(config_from(config, manifest.classes, multilabel, clip))
+        model = GenreModel(finetune.model_config(config, manifest, clip))
         began = finetune.take_weights(model, source) if source else None
         trainer = Trainer(config, model, data, accelerator, folder, started)
         if config.resume and checkpoint.resume(trainer):
@@ -68,7 +67,7 @@ def main(config: Any) -> Path:
 def check(config: Any) -> tuple[str, int, int]:
     """Refuse what does not fit before any data is read; return the precision, and the sample rate
     (Hz) and the shortest clip (samples) of the model."""
-    from zoo import runtime
+    from zoo import finetune, runtime
     from zoo.chunks import EVALUATIONS
     from zoo.model import GenreModel, config_from
     from zoo.recipe import read_phases
@@ -76,6 +75,7 @@ def check(config: Any) -> tuple[str, int, int]:
     sketch = GenreModel(config_from(config, ("two", "classes"), False, config.clip_seconds))
     device = runtime.processes().device
     check_choice("evaluation", config.evaluation, EVALUATIONS)
+    finetune.check(config)
     read_phases(config.optimizer)
     runtime.check_tracker(config.tracker)
     runtime.check_batch(config.batch_size)

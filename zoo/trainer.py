@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from zoo import checkpoint
+from zoo import checkpoint, finetune
 from zoo.chunks import TrainingChunks
 from zoo.errors import InputError
 from zoo.metrics import PRIMARY, evaluate
@@ -30,13 +30,14 @@ from zoo.recipe import (
 from zoo.scores import chunk_length, score_tracks, to_waveform
 from zoo.signals import Signals
 from zoo.step import Step, step_seed
+from zoo.training import Training
 
 DEFAULT_EPOCHS = 10
 LOG_STEPS = 10  # between two readings of the loss, each of which waits for the device
 MOST_SAVING = 0.1  # share of the time that goes into checkpoints at the ends of epochs
 
 
-class Trainer:
+class Trainer(Training):
     """Trains a model on the training split, and keeps its best averaged weights."""
 
     def __init__(
@@ -48,12 +49,8 @@ class Trainer:
         folder: Path,
         started: float,
     ) -> None:
-        """Begin anew, or `resume`; `started` is when the process began, by `time.monotonic`."""
-        self.config, self.data, self.accelerator, self.folder = config, data, accelerator, folder
-        self.multilabel = model.config.multilabel
-        self.rows = data.rows("train")
-        self.validation_rows = data.rows("validation")
-        self.targets = data.manifest.targets()
+        """Begin anew, or `resume`."""
+        super().__init__(config, model, data, accelerator, folder, started)
         self.chunks = TrainingChunks(
             data.store.lengths[self.rows], chunk_length(model), config.batch_size, config.seed
         )
@@ -68,22 +65,20 @@ class Trainer:
         self.forward_backward = Step(config, accelerator, weights)
         self.phases = read_phases(config.optimizer)
         self.phase = self.phases[0]
+        self.rate = 0.0  # of the last step
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             from timm.layers import (
                 convert_sync_batchnorm,
             )  # torch's drops the activations of timm's
 
-            model = convert_sync_batchnorm(model)
-        self.raw = model.to(accelerator.device)
+            self.raw = convert_sync_batchnorm(self.raw)
         self.average = Average(self.raw, config.ema_decay)
-        optimizer = make_optimizer(model, self.phase)
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.progress = checkpoint.Progress()
+        self.rates = finetune.rates(self.raw, config)
+        optimizer = make_optimizer(self.rates, self.phase)
+        self.model, self.optimizer = accelerator.prepare(self.raw, optimizer)
         self.same = checkpoint.must_stay(data.manifest, accelerator.mixed_precision)
         self.losses = torch.zeros(self.chunks.steps_per_epoch, device=accelerator.device)
         self.best_weights: dict[str, Tensor] = {}
-        self.history: list[dict[str, float]] = []
-        self.started, self.wall_before = started, 0.0  # of the sessions before this one
         self.clock = self.saved = time.monotonic()
         self.saving_seconds = 0.0  # what the last checkpoint took
         self.best_saved = 0  # the epoch that best.pt is of
@@ -93,10 +88,13 @@ class Trainer:
         """The averaged model, with the best weights once `run` is over."""
         return self.average.module
 
-    @property
-    def wall_seconds(self) -> float:
-        """What the run has taken so far, all sessions together, preparation included."""
-        return self.wall_before + time.monotonic() - self.started
+    def plan(self) -> str:
+        """Return how long it trains, in a few words."""
+        return f"{self.epochs} epochs of {self.chunks.steps_per_epoch} steps"
+
+    def score(self, model: GenreModel, rows: np.ndarray) -> np.ndarray:
+        """Return the scores of tracks."""
+        return score_tracks(model, self.data, rows, self.accelerator, self.config, "scoring")
 
     def run(self) -> None:
         """Train to the last epoch, or until `patience` epochs brought nothing better.
@@ -136,7 +134,7 @@ class Trainer:
         """Go on with the optimiser of a phase."""
         self.phase = phase
         self.accelerator._optimizers.clear()  # it would scale and clip for the earlier one too
-        self.optimizer = self.accelerator.prepare(make_optimizer(self.raw, phase))
+        self.optimizer = self.accelerator.prepare(make_optimizer(self.rates, phase))
 
     def _train_epoch(self, bar: tqdm, signals: Signals) -> None:
         self.model.train()
@@ -149,9 +147,8 @@ class Trainer:
             is_reading = (index + 1) % LOG_STEPS == 0 or index + 1 == len(self.losses)
             if is_reading:
                 recent = self._checked(self.losses[max(0, index + 1 - LOG_STEPS) : index + 1])
-                rate = self.optimizer.param_groups[0]["lr"]
                 end = self._expected_end()
-                bar.set_postfix(loss=f"{recent:.3f}", lr=f"{rate:.1e}", end=end)
+                bar.set_postfix(loss=f"{recent:.3f}", lr=f"{self.rate:.1e}", end=end)
             self._count_seconds()
             if is_reading or not on_gpus:  # which would have to wait for each other
                 self._heed(signals)
@@ -202,11 +199,11 @@ class Trainer:
         target = torch.from_numpy(self.targets[rows]).to(accelerator.device)
         if not self.multilabel:
             target = functional.one_hot(target, len(self.raw.config.classes))
-        rate = learning_rate(
+        self.rate = learning_rate(
             epoch * self.chunks.steps_per_epoch + index, self.total_steps, self.phase
         )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.rate * group["scale"]
         seed = step_seed(self.config.seed, epoch, index, rank)
         loss = self.forward_backward(self.model, self.raw, x_BT, target.float(), seed)
         if self.config.optimizer.clip_norm:
@@ -239,7 +236,7 @@ class Trainer:
             progress.best_epoch = progress.epoch
             self.best_weights = {k: v.cpu().clone() for k, v in self.best.state_dict().items()}
         row = {"epoch": progress.epoch, "train_loss": loss}
-        row |= {"lr": self.optimizer.param_groups[0]["lr"], "seconds": progress.seconds}
+        row |= {"lr": self.rate, "seconds": progress.seconds}
         row |= {f"validation_{name}": value for name, value in metrics.items()}
         self.history.append(row)
         self.accelerator.log(row, step=progress.epoch * self.chunks.steps_per_epoch)

@@ -20,6 +20,8 @@ NULLABLE: dict[str, type] = {  # keys that may be null and are no argument of a 
     "cache_dir": Path,
     "checkpoint": Path,
     "dataset.folds": int,
+    "dataset.shots": int,
+    "finetune.targets": list,
     "listen": Path,
 }
 COUNT, POSITIVE, SHARE = (1, math.inf), (0, math.inf), (0, 1)
@@ -30,12 +32,13 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
         "sample_rate n_fft hop_length window_length stride": COUNT,
         "n_mels n_bins bins_per_octave bins_per_semitone n_octaves n_mfcc n_filters": COUNT,
         "n_harmonics channels features embed_dim depth num_heads patch_size frames": COUNT,
+        "shots neighbours rank alpha hidden_size num_hidden_layers num_attention_heads": COUNT,
         "batch_size micro_batch_size folds": (2, math.inf),
         "clip_seconds seconds": (0.1, math.inf),
         "seed split_seed": (0, 2**32 - 1),
         "fold lr weight_decay clip_norm f_min gamma checkpoint_minutes": POSITIVE,
         "mixup gain_db time_masks freq_masks": POSITIVE,
-        "max_bad dropout attention_dropout warmup label_smoothing ema_decay": SHARE,
+        "max_bad dropout attention_dropout warmup label_smoothing ema_decay layer_decay": SHARE,
         "time_shift time_mask freq_mask patchout_time patchout_freq": SHARE,
     }.items()
     for key in keys.split()
