@@ -65,7 +65,7 @@ class KaldiMel(nn.Module):
         x_BNT = frames_BNT - frames_BNT.mean(-1, keepdim=True)
         before_BNT = torch.cat([x_BNT[..., :1], x_BNT[..., :-1]], dim=-1)  # the first stands twice
         z_BNK = torch.fft.rfft((x_BNT - PREEMPHASIS * before_BNT) * self.window, self.n_fft)
-        power_BNK = torch.view_as_real(z_BNK).square().sum(-1)
+        power_BNK = z_BNK.real.square() + z_BNK.imag.square()
         return (power_BNK @ self.filters.T).clamp(min=FLOOR).log().transpose(1, 2)
 
 
