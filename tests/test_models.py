@@ -82,7 +82,7 @@ def test_every_parameter_gets_a_gradient(name: str, shape: tuple[int, ...]) -> N
         assert parameter.grad.abs().sum() > 0 or key.endswith("bias"), key
 
 
-@pytest.mark.parametrize(("name", "frontend"), PAIRS, ids="-".join)
+@pytest.mark.parametrize(("name", "frontend"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
 def test_every_pair_fits(name: str, frontend: str) -> None:
     model = zoo.create_model(name, frontend=frontend, num_classes=5).eval()
     with torch.no_grad():

@@ -81,8 +81,7 @@ class GenreModel(nn.Module):
     @property
     def min_samples(self) -> int:
         """The shortest waveform that it takes."""
-        frames = self.backend.min_frames / self.frontend.frame_rate
-        return max(self.frontend.min_samples, int(frames * self.sample_rate))
+        return self.frontend.samples_for(self.backend.min_frames)
 
     def embed(self, x_BT: Tensor, augment: Augment | None = None) -> Tensor:
         """Return the back end's features `[B,D]`; `augment` changes the front end's output."""
