@@ -10,7 +10,7 @@ from torch import nn
 from zoo.errors import InputError
 from zoo.model import GenreModel, config_from
 from zoo.published import load_published
-from zoo.sources import Source, find
+from zoo.sources import Source, find, implied
 
 
 def load(config: Any, num_classes: int | None, overrides: Iterable[str] = ()) -> GenreModel:
@@ -47,6 +47,8 @@ def _of_library(config: Any, source: Source, num_classes: int | None) -> GenreMo
     that reads what the backbone gives."""
     classes = tuple(f"class_{i}" for i in range(num_classes or 2))
     model = GenreModel(config_from(config, classes, False, config.clip_seconds))
+    if source.kind == "transformers":
+        _check_frontend(config)
     backend: Any = model.backend
     head = backend.load(source.path) if source.kind == "transformers" else None
     if head is not None:
@@ -59,3 +61,19 @@ def _of_library(config: Any, source: Source, num_classes: int | None) -> GenreMo
             model.head.weight.copy_(head.weight)
             model.head.bias.copy_(head.bias)
     return model.eval()
+
+
+def _check_frontend(config: Any) -> None:
+    """Raise `InputError` for another front end, or other settings of it, than the checkpoint's."""
+    asked = implied(config.checkpoint, config.model.name)
+    usual, given = asked.choices["frontend"], config.frontend
+    if given.name != usual:
+        raise InputError(
+            f"checkpoint={config.checkpoint} reads frontend={usual}, not {given.name}."
+        )
+    for key, value in asked.values["frontend"].items():
+        if given[key] != value:
+            raise InputError(
+                f"checkpoint={config.checkpoint} was trained with frontend.{key}={value}, not "
+                f"{given[key]}; give frontend.{key}={value} as well."
+            )
