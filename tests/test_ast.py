@@ -115,8 +115,8 @@ def test_any_length_is_a_model_with_positions_for_it(folder: Path, frames: int) 
 
 @torch.no_grad()
 def test_mean_is_of_patches_and_no_published_classifier_reads_it(folder: Path) -> None:
-    for changes in ({"pooling": "mean_std"}, {"layers": "weighted"}, {"layers": "1"}):
-        assert load("ast", folder, **changes).backend.load(folder) is None
+    for other in ({"pooling": "mean_std"}, {"layers": "weighted"}, {"layers": "1"}):
+        assert load("ast", folder, **other).backend.load(folder) is None
     model = load("ast", folder, pooling="mean")
     assert model.backend.load(folder) is None
     x_BCFN = model.frontend(clips(FRAMES))

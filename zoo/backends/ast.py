@@ -44,10 +44,11 @@ def fit_columns(grid_1DRS: Tensor, columns: int) -> Tensor:
 class AST(Transformer):
     """`[B,1,F,N] -> [B,D]`: pooled tokens, and the norm of the published classifier.
 
-    The positions of a checkpoint are those of `max_length` frames: 1024, 10.24 s. A clip keeps its
-    own length, while transformers' extractor fills it with zeros to `max_length`, or cuts it: the
-    scores of both are the same at just that length only. Frames that fill no patch are left out.
-    Raises `InputError` also for fewer bins or a `max_length` of fewer frames than a patch has.
+    The positions of a checkpoint are those of `max_length` frames: 1024, or 10.26 s. A clip keeps
+    its own length, while transformers' extractor fills it with zeros (before it normalises) to
+    `max_length`, or cuts it: both give the same scores for clips of exactly that length. Frames
+    that fill no patch are left out. Raises `InputError` also for patches larger than the front
+    end's bins or `max_length`.
     """
 
     accepts = ("fbank",)
