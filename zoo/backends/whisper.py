@@ -29,9 +29,9 @@ class Whisper(Transformer):
     """`[B,1,F,N] -> [B,D]`, pooled over the steps of the clip (20 ms), not of the padding.
 
     Silence fills a clip up to the `max_source_positions` steps that the encoder knows, 30 s. With
-    `short` it does not: the first positions serve, and a clip of 5 s costs a sixth. What enters the
-    layers is the same for the clip's steps; but as published, attention also sees the silence.
-    Of a longer clip the features are the mean over windows of 30 s.
+    `short` it does not: the first positions serve, and 5 s have a sixth of the steps. What enters
+    the layers is the same for the clip's steps, but attention lacks the silence that it saw in
+    pretraining. Of a longer clip the features are the mean over windows of 30 s.
 
     A checkpoint's own classifier pools padding as well: its scores are transformers' for 30 s only.
     """
