@@ -3,6 +3,7 @@
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import zoo
 from zoo.backends.base import BackEnd, conv_bn
 from zoo.errors import InputError
 from zoo.model import GenreModel, fits
-from zoo.registry import build_named, choices, target
+from zoo.registry import build_named, choices, read_choice, target
 
 FRONTENDS = {name: build_named("frontend", name, {}) for name in zoo.list_frontends()}
 KINDS = {name: frontend.kind for name, frontend in FRONTENDS.items()}
@@ -35,15 +36,21 @@ def waveforms(model: GenreModel, seconds: float = 2.0, batch: int = 3) -> torch.
     return noise(batch, max(model.min_samples, int(seconds * model.sample_rate)))
 
 
+def usual(name: str) -> dict[str, Any]:
+    """Return the back end's arguments as its YAML has them."""
+    section = read_choice("model", name)["model"]["backend"]
+    return {key: value for key, value in section.items() if key != "_target_"}
+
+
 def back_end(
     name: str, shape: tuple[int, ...], batch: int, steps: int = 1
 ) -> tuple[BackEnd, torch.Tensor]:
     """Return a back end for features of that shape, and a batch that gives it steps in time."""
     torch.manual_seed(0)
     if len(shape) == 1:
-        backend = build_named("model", name, {}, 1, 1)
+        backend = build_named("model", name, usual(name), 1, 1)
         return backend, noise(batch, steps * backend.min_frames + shape[0])
-    backend = build_named("model", name, {}, *shape[:2])
+    backend = build_named("model", name, usual(name), *shape[:2])
     return backend, noise(batch, *shape[:2], max(shape[2], steps * backend.min_frames))
 
 

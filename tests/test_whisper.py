@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import CLASSES, RATE, extracted, load, noise, published_logits, save
+from tiny import NUM_CLASSES, RATE, extracted, load, noise, published_logits, save
 from transformers import (
     WhisperConfig,
     WhisperFeatureExtractor,
@@ -35,7 +35,7 @@ DECODER: dict[str, Any] = {
     "max_target_positions": 7,
     "pad_token_id": 0,
 }
-CONFIG = WhisperConfig(**SMALL, **DECODER, classifier_proj_size=7, num_labels=len(CLASSES))
+CONFIG = WhisperConfig(**SMALL, **DECODER, classifier_proj_size=7, num_labels=NUM_CLASSES)
 
 
 @pytest.fixture(scope="module")

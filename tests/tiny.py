@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.backends.transformer import Transformer, read_json
-from zoo.model import GenreModel, ModelConfig
-from zoo.registry import target
+import zoo
+from zoo.model import GenreModel
 
-RATE, CLASSES = 16_000, ("a", "b", "c", "d", "e")
+RATE, NUM_CLASSES = 16_000, 5
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -29,25 +28,9 @@ def save(model: Any, extractor: Any, folder: Path) -> Path:
 
 
 def load(name: str, folder: Path, **changes: Any) -> GenreModel:
-    """Return the model that a folder asks for, with its weights, and its classifier if it fits."""
-    backend: type[Transformer] = target("model", name)
-    config = read_json(folder / "config.json")
-    settings = backend.settings(config, read_json(folder / "preprocessor_config.json"))
-    model = GenreModel(
-        ModelConfig(
-            model=name,
-            frontend=settings.frontend,
-            classes=CLASSES,
-            multilabel=False,
-            clip_seconds=1.0,
-            frontend_args=settings.frontend_args,
-            backend_args={**settings.backend_args, **changes},
-        )
-    )
-    head = model.backend.load(folder)
-    if head is not None:
-        model.head.load_state_dict(head._asdict())
-    return model.eval()
+    """Return the model that a folder asks for, with other arguments of its back end."""
+    overrides = [f"model.backend.{key}={value}" for key, value in changes.items()]
+    return zoo.create_model(name, checkpoint=folder, overrides=overrides)
 
 
 def extracted(extractor: Any, folder: Path, x_BT: torch.Tensor) -> dict[str, torch.Tensor]:

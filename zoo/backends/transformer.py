@@ -5,7 +5,6 @@ licence of a checkpoint is that of its authors).
 """
 
 import copy
-import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from transformers.utils import logging
 
 from zoo.backends.base import BackEnd, check_finite
 from zoo.errors import InputError, check_choice
+from zoo.sources import read_json
 
 OURS = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False}
 """What every encoder is built with: each parameter gets a gradient in each step."""
@@ -106,7 +106,7 @@ class Transformer(BackEnd):
                 f"model.backend.config is none of {self.model_type}: {reason(error)}"
             ) from error
         if gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.activation_checkpointing_enable({"use_reentrant": False})
         for name, parameter in self.model.named_parameters():
             if name.endswith("masked_spec_embed"):
                 parameter.requires_grad_(False)
@@ -244,17 +244,6 @@ def changes(model_type: str, content: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in content.items()
         if key in known and key not in NOT_ARCHITECTURE and value != known[key]
     }
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON file. Raises `InputError` if it cannot be read or is no mapping."""
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {reason(error)}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} is no configuration: a {type(content).__name__}.")
-    return content
 
 
 def from_pretrained(auto: Any, folder: Path, config: PreTrainedConfig, **options: Any) -> Any:
