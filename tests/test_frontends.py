@@ -9,6 +9,9 @@ import torch
 import zoo
 from zoo.errors import InputError
 from zoo.frontends.base import FrontEnd
+from zoo.frontends.fbank import Fbank
+from zoo.frontends.fbank_stacked import StackedFbank
+from zoo.frontends.whisper_mel import WhisperMel
 from zoo.registry import build_named
 
 RATE = 16_000
@@ -19,6 +22,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {"trainable": True}) for name in ("mel", "cqt", "vqt")),
     ("filterbank", {"stride": 1}),
     ("chroma", {"bins_per_octave": 36, "n_octaves": 4, "f_min": 110.0}),
+    ("waveform", {"normalize": True}),
 ]
 IDS = ["-".join([name, *map(str, sum(args.items(), ()))]) for name, args in CASES]
 
@@ -33,16 +37,28 @@ def noise(samples: int, batch: int = 2, level: float = 0.3) -> torch.Tensor:
     return level * torch.randn(batch, samples, generator=torch.Generator().manual_seed(0))
 
 
+WHOLE_OR_ALL = (Fbank, StackedFbank, WhisperMel)  # only whole frames, or all that see a sample
+
+
 def test_shapes(front_end: FrontEnd) -> None:
-    shortest = front_end.min_samples
+    shortest, full = front_end.min_samples, getattr(front_end, "full_samples", 0)  # repeated to it
+    slack = 2.5 if isinstance(front_end, WHOLE_OR_ALL) else 1.0  # frames at the ends
     for samples in (shortest, shortest + 1, 15_999, 16_000, 16_001):
         features = front_end(noise(samples))
         assert features.dtype == torch.float32 and features.isfinite().all()
-        assert abs(features.shape[-1] - samples * front_end.frame_rate / front_end.sample_rate) <= 1
+        expected = max(samples, full) * front_end.frame_rate / front_end.sample_rate
+        assert abs(features.shape[-1] - expected) <= slack
         if front_end.kind == "spectrogram":
             assert features.shape[:3] == (2, front_end.num_channels, front_end.num_bins)
         else:
             assert features.shape == (2, samples)
+
+
+def test_samples_for_frames(front_end: FrontEnd) -> None:
+    for frames in (1, 2, 3, 96, 100):
+        samples = front_end.samples_for(frames)
+        assert samples >= front_end.min_samples
+        assert front_end(noise(samples, batch=1)).shape[-1] >= frames
 
 
 def sounds() -> dict[str, torch.Tensor]:
@@ -115,6 +131,14 @@ def test_state_is_parameters_only_and_pickles(front_end: FrontEnd) -> None:
         ("chroma", {"bins_per_octave": 13}, "frontend.bins_per_octave=13 must be a multiple of 12"),
         ("filterbank", {"f_min": 7800.0}, "frontend.f_min=7800 and f_max=7800 must rise and lie"),
         ("filterbank", {"window_length": 400}, "frontend.window_length=400 must be odd and at lea"),
+        ("fbank", {"sample_rate": 16}, "frontend.sample_rate=16 must be at least 100 Hz."),
+        (
+            "whisper_mel",
+            {"sample_rate": 8_000},
+            "frontend.f_min=0 and f_max=8000 must rise and lie between",
+        ),
+        ("clap_mel", {"mel_scale": "bark"}, "frontend.mel_scale=bark must be one of htk, slaney."),
+        ("clap_mel", {"sample_rate": 16_000}, "frontend.f_min=50 and f_max=14000 must rise and"),
         ("filterbank", {"stride": 3}, "frontend.hop_length=160 must be a multiple of stride=3."),
     ],
 )

@@ -39,6 +39,10 @@ class FrontEnd(nn.Module):
     frame_rate: float  # frames a second
     min_samples: int  # the shortest waveform that it takes
 
+    def samples_for(self, frames: int) -> int:
+        """Return a number of samples that gives at least that many frames."""
+        return max(self.min_samples, int(frames / self.frame_rate * self.sample_rate))
+
     def compute(self, x_BT: Tensor) -> Tensor:
         """Return the features of a float32 waveform."""
         raise NotImplementedError
