@@ -4,6 +4,7 @@ Wolf et al. 2020, Transformers: State-of-the-Art Natural Language Processing (Ap
 licence of a checkpoint is that of its authors).
 """
 
+import copy
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,6 @@ from transformers.utils import logging
 from zoo.backends.base import BackEnd, check_finite
 from zoo.errors import InputError, check_choice
 
-POOLINGS = ("mean", "mean_std", "attention")
 OURS = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False}
 """What every encoder is built with: each parameter gets a gradient in each step."""
 NOT_ARCHITECTURE = {
@@ -51,9 +51,11 @@ class Pooling(nn.Module):
     Encoding and Pooling for Speaker Recognition).
     """
 
+    kinds: tuple[str, ...] = ("mean", "mean_std", "attention")  # the first: checkpoints' own
+
     def __init__(self, num_features: int, kind: str) -> None:
         super().__init__()
-        check_choice("model.backend.pooling", kind, POOLINGS)
+        check_choice("model.backend.pooling", kind, self.kinds)
         self.kind = kind
         self.num_features = num_features * (2 if kind == "mean_std" else 1)
         self.score: nn.Module | None = None
@@ -80,6 +82,7 @@ class Transformer(BackEnd):
     """
 
     model_type: str  # of transformers
+    pooler = Pooling
     channels_last = False
     learned_here = ("layer_weights", "pooling.")  # beginnings of names that no checkpoint holds
     lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
@@ -94,7 +97,14 @@ class Transformer(BackEnd):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.model: Any = self.build(self.configure(config or {}, num_bins))
+        try:
+            self.model: Any = self.build(self.configure(config or {}, num_bins))
+        except InputError:
+            raise
+        except Exception as error:  # transformers raises of all kinds
+            raise InputError(
+                f"model.backend.config is none of {self.model_type}: {reason(error)}"
+            ) from error
         if gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         for name, parameter in self.model.named_parameters():
@@ -109,17 +119,13 @@ class Transformer(BackEnd):
                 f"1 to {depth}."
             )
         self.layer_weights = nn.Parameter(torch.zeros(depth + 1)) if layers == "weighted" else None
-        self.pooling = Pooling(self.hidden_size(), pooling)
+        self.pooling = self.pooler(self.hidden_size(), pooling)
+        self.reads_as_published = layers == "last" and pooling == self.pooler.kinds[0]
         self.num_features = self.pooling.num_features
 
     def configure(self, config: Mapping[str, Any], num_bins: int) -> PreTrainedConfig:
         """Return transformers' configuration with those changes of its defaults."""
-        try:
-            return AutoConfig.for_model(self.model_type, **{**config, **OURS})
-        except Exception as error:  # transformers raises of all kinds
-            raise InputError(
-                f"model.backend.config is none of {self.model_type}: {reason(error)}"
-            ) from error
+        return AutoConfig.for_model(self.model_type, **{**config, **OURS})
 
     def build(self, config: PreTrainedConfig) -> Any:
         """Return the encoder with random weights."""
@@ -176,7 +182,7 @@ class Transformer(BackEnd):
     def backend_args(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments that a checkpoint's config.json implies: its architecture and, where
         it has a classifier, what that reads."""
-        reads = {"layers": "last", "pooling": "mean"} if has_head(config) else {}
+        reads = {"layers": "last", "pooling": cls.pooler.kinds[0]} if has_head(config) else {}
         return {"config": changes(cls.model_type, config), **reads}
 
     def load(self, folder: Path) -> Head | None:
@@ -186,13 +192,18 @@ class Transformer(BackEnd):
         Raises `InputError` if tensors are missing, of other shapes, or not finite.
         """
         content = read_json(folder / "config.json")
-        auto = AutoModelForAudioClassification if has_head(content) else AutoModel
-        theirs = from_pretrained(auto, folder, self.model.config)
+        config = copy.deepcopy(self.model.config)
+        config.num_labels = len(content.get("id2label") or config.id2label)
+        theirs = self.read(folder, config, has_head(content))
         body = self.body(theirs) if has_head(content) else theirs
         state = body.state_dict()
         self.model.load_state_dict({name: state[name] for name in self.model.state_dict()})
-        is_read = self.layer_weights is None and self.pooling.kind == "mean"
-        return self.head(theirs) if has_head(content) and is_read else None
+        return self.head(theirs) if has_head(content) and self.reads_as_published else None
+
+    def read(self, folder: Path, config: PreTrainedConfig, with_head: bool) -> Any:
+        """Return transformers' encoder, or its class with a classifier, with a folder's weights."""
+        auto = AutoModelForAudioClassification if with_head else AutoModel
+        return from_pretrained(auto, folder, config)
 
     def body(self, theirs: Any) -> nn.Module:
         """Return the encoder within transformers' class with a classifier."""
@@ -204,6 +215,18 @@ class Transformer(BackEnd):
         classifier, projector = theirs.classifier, theirs.projector
         weight_KD = classifier.weight @ projector.weight
         return Head(weight_KD, classifier.weight @ projector.bias + classifier.bias)
+
+
+def run_layers(
+    layers: nn.ModuleList, norm: nn.Module, x_BND: Tensor, all_layers: bool
+) -> BaseModelOutput:
+    """Return what an encoder gives that has a norm after its layers."""
+    states = []
+    for layer in layers:
+        states.append(x_BND)
+        x_BND = layer(x_BND, None)
+    last = norm(x_BND)
+    return BaseModelOutput(last, hidden_states=(*states, last) if all_layers else None)
 
 
 def has_head(config: Mapping[str, Any]) -> bool:
@@ -234,7 +257,7 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def from_pretrained(auto: Any, folder: Path, config: PreTrainedConfig) -> Any:
+def from_pretrained(auto: Any, folder: Path, config: PreTrainedConfig, **options: Any) -> Any:
     """Return a model of transformers with all its weights from a local folder, as float32.
 
     Raises `InputError` if that fails or leaves any random.
@@ -248,6 +271,7 @@ def from_pretrained(auto: Any, folder: Path, config: PreTrainedConfig) -> Any:
                 local_files_only=True,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **options,
             )
         except Exception as error:  # transformers raises of all kinds
             raise InputError(
