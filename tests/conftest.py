@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 SHARED = Path(__file__).parents[2] / "shared"
 TINY_SYNTH = ("dataset.artists=8", "dataset.tracks=1", "dataset.seconds=3")  # 64 tracks
@@ -19,6 +20,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["GENRE_ZOO_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Draw the same random weights in each run of a test."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

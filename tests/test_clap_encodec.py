@@ -62,7 +62,7 @@ def test_clap_is_that_of_transformers(kind: str, fusion: bool, tmp_path: Path) -
         # the extractor calls one of the clips longer, at random
         not_longer = torch.zeros(2, 1, dtype=torch.bool)
         expected = tower(features.input_features, is_longer=not_longer).pooler_output
-        assert expected.std(0).mean() > 1e-2  # clips differ
+        assert expected.std(0).mean() > 1e-3  # clips differ
         torch.testing.assert_close(model.embed(x_BT), expected, atol=1e-5, rtol=1e-5)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CLASSES, load, noise, published_logits, save
+from tiny import NUM_CLASSES, load, noise, published_logits, save
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -149,7 +149,7 @@ def test_weighted_mean_of_what_layers_of_sew_give() -> None:
 
 @torch.no_grad()
 def test_scores_of_sew_are_those_of_transformers(tmp_path: Path) -> None:
-    theirs = SEWForSequenceClassification(SEWConfig(**SMALL, num_labels=len(CLASSES)))
+    theirs = SEWForSequenceClassification(SEWConfig(**SMALL, num_labels=NUM_CLASSES))
     folder = save(theirs, extractor(16_000), tmp_path)
     x_BT = noise(3, 8_000)
     expected = published_logits(

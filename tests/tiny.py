@@ -47,5 +47,5 @@ def published_logits(
     """Return the logits of transformers' own class on features of its own extractor."""
     model = classifier.from_pretrained(folder).eval()
     logits = model(**extracted(extractor, folder, x_BT)).logits
-    assert logits.std(0).min() > 1e-3  # clips differ
+    assert logits.std(0).min() > 1e-4  # clips differ
     return logits

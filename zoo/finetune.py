@@ -106,14 +106,12 @@ def rates(model: GenreModel, config: Any) -> Rates:
     `finetune=layerwise`, where each is `layer_decay` times that of the next."""
     if config.finetune.name != "layerwise":
         return [(list(model.parameters()), 1.0)]
-    groups: list[list[nn.Module]] = [
+    modules: list[list[nn.Module]] = [
         [model.frontend],
         *model.backend.layer_groups(),
         [model.head],
     ]
-    decay = config.finetune.layer_decay
-    last = len(groups) - 1
-    return [
-        ([p for module in group for p in module.parameters()], decay ** (last - i))
-        for i, group in enumerate(groups)
-    ]
+    every = [[p for module in group for p in module.parameters()] for group in modules]
+    groups = [group for group in every if group]
+    last, decay = len(groups) - 1, config.finetune.layer_decay
+    return [(group, decay ** (last - i)) for i, group in enumerate(groups)]

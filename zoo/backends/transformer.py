@@ -105,6 +105,10 @@ class Transformer(BackEnd):
             raise InputError(
                 f"model.backend.config is none of {self.model_type}: {reason(error)}"
             ) from error
+        if gradient_checkpointing and not self.model.supports_gradient_checkpointing:
+            raise InputError(
+                f"model.backend.gradient_checkpointing=true: {self.model_type} cannot do that."
+            )
         if gradient_checkpointing:
             self.model.activation_checkpointing_enable({"use_reentrant": False})
         for name, parameter in self.model.named_parameters():
