@@ -1,9 +1,10 @@
 """`python -m benchmarks.budget [MODEL ...]`: what each model reaches on `synth` in three minutes.
 
-Trains every model from scratch with the default recipe, on `synth` with one track of each genre by
-each artist, for as many epochs as fit into --minutes on this machine, and prints the leaderboard.
-A step of each is timed before the first trains, so that an idle machine is needed only for that.
-Runs that are in --runs already are not repeated.
+Trains every model (but those that only a checkpoint makes useful) from scratch with the default
+recipe, on `synth` with one track of each genre by each artist, for as many epochs as fit into
+--minutes on this machine, and prints the leaderboard. A step of each is timed before the first
+trains, so that an idle machine is needed only for that. Runs that are in --runs already are not
+repeated.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from benchmarks.timing import in_turn
 from leaderboard.__main__ import show
 from zoo import create_model, list_models, runtime
 from zoo.datasets.synth import GENRES, artist_splits
+from zoo.registry import target
 
 ARTISTS, SECONDS = 64, 10.0
 SHARE = 0.9  # of the time is for steps and scoring; the rest for what neither is
@@ -60,7 +62,8 @@ def main() -> None:
     runtime.keep_freed_memory()
     threads = runtime.set_threads(None)
     print(f"{runtime.device_name(device())}, {threads} threads of {os.cpu_count()} cores")
-    names = options.models or list_models()
+    from_scratch = [m for m in list_models() if not hasattr(target("model", m), "settings")]
+    names = options.models or from_scratch
     missing = [name for name in names if not (options.runs / name / "result.json").exists()]
     epochs = {name: epochs_in(options.minutes, name) for name in missing}
     print("epochs that fit:", ", ".join(f"{name} {number}" for name, number in epochs.items()))

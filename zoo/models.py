@@ -18,7 +18,8 @@ LEGEND = f"""\
 Parameters are those of front end and back end, without the head. MACs are the multiply-adds of
 scoring a track of {SECONDS:g} s in chunks of the clip's length, with the usual front end, as
 PyTorch counts them: convolutions, matrix products and attention, but no Fourier transform. Shorter
-audio than `shortest` is repeated in training and evaluation, and refused by the model itself."""
+audio than `shortest` is repeated in training and evaluation, and refused by the model itself. Audio
+transformers are listed as they are without a checkpoint, which brings its own size."""
 
 
 def about(group: str, name: str) -> str:
