@@ -116,10 +116,28 @@ def forms() -> Iterator[Measured]:
         yield Measured(what, str(ratio), ">= 0.85", ratio.median >= 0.85)
 
 
+def finetune() -> Iterator[Measured]:
+    """Fine-tuning an AST against the Trainer of transformers, and the memory of LoRA."""
+    from benchmarks import speed_finetune
+
+    ratio, size = (
+        speed_finetune.full(),
+        "base" if runtime.processes().device.type == "cuda" else "tiny",
+    )
+    asked = ">= 3" if size == "base" else "(AST-base on a GPU: >= 3)"
+    what = f"AST-{size}, all weights: clips a second / transformers' Trainer"
+    yield Measured(what, str(ratio), asked, ratio.median >= 3 or size == "tiny")
+    ratio = speed_finetune.short_whisper()
+    yield Measured("whisper, clips of 10 s: training with short / without", str(ratio), "", True)
+    if memory := speed_finetune.memory():
+        yield Measured("memory with LoRA / with all weights learning", str(memory), "", True)
+
+
 MEASURES: dict[str, Callable[[], Iterator[Measured]]] = {
-    f.__name__: f for f in (loop, precision, frontend, store, preparation, start, models, forms)
+    f.__name__: f
+    for f in (loop, precision, frontend, store, preparation, start, models, forms, finetune)
 }
-LONG = ("models", "forms")  # measured when named
+LONG = ("models", "forms", "finetune")  # measured when named
 
 
 def main() -> None:

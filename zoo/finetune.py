@@ -17,7 +17,7 @@ from zoo.sources import find
 PROBES = ("head", "knn", "prototype")  # on embeddings that are computed once
 FREE = {  # settings that leave alone what is computed in evaluation, or come after the weights
     *(*START, *SAME_NUMBERS, "dropout", "attention_dropout", "patchout_time", "patchout_freq"),
-    *("layers", "pooling", "gradient_checkpointing"),
+    *("layers", "pooling", "short", "gradient_checkpointing"),
 }
 
 
