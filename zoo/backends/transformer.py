@@ -84,8 +84,10 @@ class Transformer(BackEnd):
     model_type: str  # of transformers
     pooler = Pooling
     channels_last = False
-    learned_here = ("layer_weights", "pooling.")  # beginnings of names that no checkpoint holds
-    lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
+    learned_here = ("layer_weights", "pooling.")
+    lora_targets = ("q_proj", "v_proj")
+    ia3_targets = ("k_proj", "v_proj", "output_dense", "fc2")
+    ia3_inputs = ("output_dense", "fc2")
 
     def __init__(
         self,
