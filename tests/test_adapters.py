@@ -53,7 +53,7 @@ def published_file(file: Path) -> None:
     """A file with the published names of a CRNN's weights."""
     model = zoo.create_model("crnn")
     names = {their_name(n, model.backend.published or {}): t for n, t in model.state_dict().items()}
-    save_file({n: t for n, t in names.items() if n is not None}, file)
+    save_file({n: t.contiguous() for n, t in names.items() if n is not None}, file)
 
 
 def of(name: str, *overrides: str) -> Callable[[Path], None]:
@@ -264,10 +264,8 @@ def test_runs(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     wav2vec2(tmp_path / "base")
     arguments = values(tmp_path / "run", f"checkpoint={tmp_path / 'base'}", f"finetune={method}")
     folder = train(compose("train", arguments))
-    assert (
-        f"{'LoRA of rank 8 in 4' if method == 'lora' else '(IA)3 in 6'} layers, and the head"
-        in (capsys.readouterr().out)
-    )
+    what = {"lora": "LoRA of rank 8 in 4", "adapter": "(IA)3 in 6"}[method]
+    assert f"{what} layers, and the head" in capsys.readouterr().out
     result = read_result(folder)
     model = zoo.load_model(folder)
     assert result.costs.parameters == sum(p.numel() for p in model.parameters())

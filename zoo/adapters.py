@@ -113,7 +113,7 @@ def choose_layers(model: "GenreModel", section: Any) -> list[str]:
     if not possible:
         raise InputError(
             f"finetune={section.name}: model={model.config.model} has no layers that take "
-            "adapters; give finetune=full or finetune=layerwise."
+            "adapters; give finetune=full, layerwise or head."
         )
     for target in given or ():
         if not any(ends(name, [str(target)]) for name in possible):

@@ -85,9 +85,9 @@ class Transformer(BackEnd):
     pooler = Pooling
     channels_last = False
     learned_here = ("layer_weights", "pooling.")
-    lora_targets = ("q_proj", "v_proj")
-    ia3_targets = ("k_proj", "v_proj", "output_dense", "fc2")
-    ia3_inputs = ("output_dense", "fc2")
+    lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
+    ia3_inputs = ("output_dense", "output.dense", "fc2")  # second layers of feed-forward blocks
+    ia3_targets = ("k_proj", "v_proj", "linear_k", "linear_v", "key", "value", *ia3_inputs)
 
     def __init__(
         self,
