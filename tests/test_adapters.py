@@ -167,6 +167,14 @@ def test_a_few_percent_are_saved(method: str, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "adapter.safetensors").stat().st_size < whole / 20
 
 
+def test_what_is_frozen_rests_in_training(tmp_path: Path) -> None:
+    of("crnn")(tmp_path)
+    backend: Any = tuned(tmp_path, "lora").train().backend
+    assert not any(m.training for m in backend.modules() if isinstance(m, nn.BatchNorm2d))
+    assert not backend.layer1.conv.base_layer.training and backend.layer1.training
+    assert backend.layer5.training  # or cuDNN has no gradients of a GRU
+
+
 def test_models_with_adapters_can_be_copied_and_pickled(tmp_path: Path) -> None:
     wav2vec2(tmp_path / "base")
     model = tuned(tmp_path / "base", "lora")

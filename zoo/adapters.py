@@ -108,21 +108,21 @@ def is_learned(name: str, model: "GenreModel") -> bool:
 def choose_layers(model: "GenreModel", section: Any) -> list[str]:
     """Return the names of the layers of the back end that get an adapter: those that
     `finetune.targets` names, else the back end's own, else all that can have one."""
-    backend, given = model.backend, section.targets
+    backend, given = model.backend, [str(target) for target in section.targets or ()]
     possible = possible_layers(model, KINDS[section.name])
     if not possible:
         raise InputError(
             f"finetune={section.name}: model={model.config.model} has no layers that take "
             "adapters; give finetune=full, layerwise or head."
         )
-    for target in given or ():
-        if not any(ends(name, [str(target)]) for name in possible):
+    for target in given:
+        if not any(ends(name, [target]) for name in possible):
             raise InputError(
                 f"finetune.targets: {target} ends the name of no layer of "
                 f"model={model.config.model} that takes adapters; such are {some_ends(possible)}."
             )
     own = backend.lora_targets if section.name == "lora" else backend.ia3_targets
-    return [n for n in possible if ends(n, map(str, given or own))] or possible
+    return [name for name in possible if ends(name, given or own)] or possible
 
 
 def some_ends(names: list[str]) -> str:
@@ -166,7 +166,7 @@ def called_modules(model: "GenreModel") -> set[nn.Module]:
     was_training = model.training
     hook = register_module_forward_pre_hook(lambda module, _: called.add(module))
     try:
-        model.eval().embed(torch.zeros(1, model.min_samples))
+        model.eval().embed(torch.zeros(1, model.min_samples, device=model.head.weight.device))
     finally:
         hook.remove()
         model.train(was_training)
