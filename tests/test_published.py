@@ -13,8 +13,9 @@ from torch import Tensor
 import zoo
 from zoo.errors import InputError
 from zoo.model import GenreModel
-from zoo.published import class_names, table_of, their_name
+from zoo.published import class_names
 from zoo.tags import TAGS
+from zoo.weights import table_of, their_name
 
 INPUT = {"fcn": 464_000, "crnn": 464_000, "musicnn": 48_000}  # samples of the stored waveforms
 INPUT |= {"self_attention": 240_000, "harmonic_cnn": 80_000}

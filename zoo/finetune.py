@@ -14,6 +14,7 @@ from zoo.published import SAME_NUMBERS
 from zoo.registry import defaults
 from zoo.sources import find
 
+ADAPTERS = ("lora", "adapter")  # learn inside the network, which does not
 PROBES = ("head", "knn", "prototype")  # on embeddings that are computed once
 FREE = {  # settings that leave alone what is computed in evaluation, or come after the weights
     *(*START, *SAME_NUMBERS, "dropout", "attention_dropout", "patchout_time", "patchout_freq"),
@@ -95,6 +96,15 @@ def take_weights(model: GenreModel, source: GenreModel) -> str:
         f"starting from the checkpoint's weights with a new head: its {len(theirs)} classes are "
         f"not these {len(ours)}"
     )
+
+
+def adapt(model: GenreModel, config: Any) -> str | None:
+    """Put adapters into the model, if the method is one of them; return what learns."""
+    if config.finetune.name not in ADAPTERS:
+        return None
+    from zoo.adapters import inject  # PEFT takes seconds to import
+
+    return inject(model, config.finetune)
 
 
 Rates = list[tuple[list[nn.Parameter], float]]

@@ -37,6 +37,7 @@ class ModelConfig:
     thresholds: tuple[float, ...] | None = None  # per tag, for several labels
     base: str | None = None  # the checkpoint that training started from
     licence: str | None = None  # of that checkpoint, as it states it
+    adapter: Mapping[str, Any] | None = None  # `zoo.adapters.Adapters`, where there are some
 
 
 def fits(model: str, frontend: str) -> bool:
@@ -99,11 +100,12 @@ class GenreModel(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; what is frozen stays in evaluation: its norms keep their statistics, its
-        dropout is off."""
+        dropout is off. Not so recurrent layers: cuDNN has gradients in training only."""
         super().train(mode)
         for module in self.modules() if mode else ():
             parameters = list(module.parameters())
-            if parameters and not any(p.requires_grad for p in parameters):
+            is_frozen = parameters and not any(p.requires_grad for p in parameters)
+            if is_frozen and not isinstance(module, nn.RNNBase):
                 module.eval()
         return self
 
@@ -127,21 +129,28 @@ class GenreModel(nn.Module):
         return logits_BK.sigmoid() if self.config.multilabel else logits_BK.softmax(-1)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write config.json, model.safetensors and a model card, as the Hub has them."""
+        """Write config.json, model.safetensors and a model card, as the Hub has them; of a model
+        with adapters, only what has learned."""
         folder.mkdir(parents=True, exist_ok=True)
         args = {k: START.get(k, v) for k, v in (self.config.backend_args or {}).items()}
         content = asdict(replace(self.config, backend_args=args))
         (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n")
+        file, state = folder / "model.safetensors", self.state_dict()
+        if self.config.adapter is not None:
+            from zoo import adapters
+
+            file, state = folder / adapters.FILE, adapters.to_save(self)
         form = torch.contiguous_format  # clones, as one module may have several names
-        state = {k: tensor.clone(memory_format=form) for k, tensor in self.state_dict().items()}
-        (folder / "model.safetensors").write_bytes(save(state, {"format": "pt"}))
+        state = {k: tensor.clone(memory_format=form) for k, tensor in state.items()}
+        file.write_bytes(save(state, {"format": "pt"}))
         (folder / "README.md").write_text(model_card(self))
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> "GenreModel":
         """Load a folder that `save_pretrained` wrote, or a Hub repository of that name.
 
-        Returns it in evaluation mode. Raises `InputError` for what is no such model.
+        Returns it in evaluation mode, adapters merged into their base. Raises `InputError` for what
+        is no such model.
         """
         folder = find_model(name)
         config_file, weights_file = folder / "config.json", folder / "model.safetensors"
@@ -153,10 +162,17 @@ class GenreModel(nn.Module):
             raise InputError(
                 f"{config_file} is not the config of a Genre Zoo model: {error}."
             ) from error
-        model = cls(config)
+        if config.adapter is not None:
+            from zoo import adapters
+
+            weights_file = folder / adapters.FILE
         try:
             weights = load_file(weights_file)
-            model.load_state_dict(weights)
+            if config.adapter is not None:
+                model = adapters.load(cls, config, weights_file, weights)
+            else:
+                model = cls(config)
+                model.load_state_dict(weights)
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{weights_file} does not hold its weights: {reason}") from error
@@ -166,6 +182,10 @@ class GenreModel(nn.Module):
 
 def _unpickled(config: ModelConfig, state: Mapping[str, Tensor], training: bool) -> GenreModel:
     model = GenreModel(config)
+    if config.adapter is not None:
+        from zoo import adapters
+
+        adapters.attach(model, adapters.Adapters(**config.adapter))
     model.load_state_dict(state)
     return model.train(training)
 
@@ -185,7 +205,7 @@ def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["config.json", "model.safetensors", "README.md"]
+    wanted = ["config.json", "model.safetensors", "adapter.safetensors", "README.md"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -198,6 +218,9 @@ def _download(name: str) -> Path:
 def model_card(model: GenreModel) -> str:
     """Return the text of the model card."""
     config = model.config
+    origin = f", from the weights of {config.base}" if config.base else ""
+    if config.adapter is not None:
+        origin += ", which it needs: only what has learned since is here"
     lines = [
         "---",
         *([f"license: {config.licence}"] if config.licence else []),
@@ -208,7 +231,7 @@ def model_card(model: GenreModel) -> str:
         "",
         f"Recognises {', '.join(config.classes)} in music at {model.sample_rate} Hz mono; trained "
         f"on chunks of {config.clip_seconds:g} s with Genre Zoo"
-        f"{f', from the weights of {config.base}' if config.base else ''}.",
+        f"{origin}.",
         "",
         "```python",
         "import zoo",

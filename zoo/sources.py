@@ -18,8 +18,9 @@ from zoo.registry import target
 
 SUFFIXES = (".safetensors", ".pth", ".pt")  # of files of weights
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
+OURS = ("model.safetensors", "adapter.safetensors")  # in the zoo's own model folders
 PARTS = {"frontend": "frontend", "model": "backend"}  # groups, and what their arguments are of
-HUB_FILES = ("*.json", "model*.safetensors", "pytorch_model*.bin", "README.md")
+HUB_FILES = ("*.json", "model*.safetensors", "pytorch_model*.bin", "README.md", *OURS)
 MODELS = {  # by model_type of transformers; `hf` takes any other
     "audio-spectrogram-transformer": "ast",
     "clap": "clap",
@@ -85,7 +86,7 @@ def is_file_of_weights(path: Path) -> bool:
     """
     if path.parent.name == "checkpoints":
         raise InputError(f"checkpoint={path} is part of a run; give the run's folder.")
-    if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
+    if path.name in OURS and (path.parent / "config.json").is_file():
         raise InputError(f"checkpoint={path} is part of a model; give its folder.")
     return path.suffix in SUFFIXES
 

@@ -52,6 +52,7 @@ def main(config: Any) -> Path:
         clip = data.clip_seconds(config.clip_seconds, min_samples)
         model = GenreModel(finetune.model_config(config, manifest, clip))
         began = finetune.take_weights(model, source) if source else None
+        learns = finetune.adapt(model, config)
         trainer = Trainer(config, model, data, accelerator, folder, started)
         if config.resume and checkpoint.resume(trainer):
             began = f"continuing after {trainer.progress}"
@@ -59,6 +60,8 @@ def main(config: Any) -> Path:
         accelerator.print(report.plan(trainer, precision, threads))
         if began:
             accelerator.print(began)
+        if learns:
+            accelerator.print(learns)
         trainer.run()
         report.conclude(trainer, threads, precision)
     return folder
@@ -76,6 +79,7 @@ def check(config: Any) -> tuple[str, int, int]:
     device = runtime.processes().device
     check_choice("evaluation", config.evaluation, EVALUATIONS)
     finetune.check(config)
+    finetune.adapt(sketch, config)
     read_phases(config.optimizer)
     runtime.check_tracker(config.tracker)
     runtime.check_batch(config.batch_size)

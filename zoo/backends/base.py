@@ -17,6 +17,10 @@ class BackEnd(nn.Module):
     min_frames: int  # frames (samples, for a waveform) that give at least one step in time
     channels_last = True  # the faster memory layout
     precision = "bf16"  # the faster precision, where the device computes it natively
+    learned_here: tuple[str, ...] = ()  # beginnings of names that no checkpoint of others holds
+    lora_targets: tuple[str, ...] = ()  # layers by the ends of their names; none: all that can be
+    ia3_targets: tuple[str, ...] = ()  # likewise
+    ia3_inputs: tuple[str, ...] = ()  # those of them whose input is scaled, not the output
     published: Mapping[str, str] | None = None
     """How names of tensors begin in files of published weights, and in GenreModel; what is not in
     it begins with `backend.` here and with nothing there. None: there are no such files."""

@@ -39,6 +39,7 @@ class Timm(BackEnd):
 
     accepts = ("spectrogram",)
     min_frames = STEP
+    learned_here = ("spec_bn.",)
 
     def __init__(
         self,

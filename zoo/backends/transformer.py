@@ -84,8 +84,10 @@ class Transformer(BackEnd):
     model_type: str  # of transformers
     pooler = Pooling
     channels_last = False
-    learned_here = ("layer_weights", "pooling.")  # beginnings of names that no checkpoint holds
+    learned_here = ("layer_weights", "pooling.")
     lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
+    ia3_inputs = ("output_dense", "output.dense", "fc2")  # second layers of feed-forward blocks
+    ia3_targets = ("k_proj", "v_proj", "linear_k", "linear_v", "key", "value", *ia3_inputs)
 
     def __init__(
         self,

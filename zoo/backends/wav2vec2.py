@@ -51,6 +51,7 @@ class WavLM(Wav2Vec2):
     """Likewise, with relative positions in its attention."""
 
     model_type = "wavlm"
+    lora_targets = ("intermediate_dense", "output_dense")  # its attention only reads the weights
 
 
 class Data2Vec(Wav2Vec2):
