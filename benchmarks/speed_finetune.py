@@ -29,9 +29,8 @@ def case() -> dict[str, Any]:
 def checkpoint(folder: Path) -> Path:
     """Write an AST with random weights, for clips of `SECONDS`."""
     extractor = transformers.ASTFeatureExtractor()
-    config = transformers.ASTConfig(
-        num_labels=CLASSES, max_length=extractor.max_length, **case()["config"]
-    )
+    config = transformers.ASTConfig(max_length=extractor.max_length, **case()["config"])
+    config.num_labels = CLASSES
     transformers.ASTForAudioClassification(config).save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder
@@ -94,7 +93,7 @@ def theirs(folder: Path) -> Work:
         network,
         arguments,
         train_dataset=data,
-        data_collator=collate,  # type: ignore[arg-type]
+        data_collator=collate,
     )
     return trainer.train
 

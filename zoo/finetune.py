@@ -86,10 +86,10 @@ def settings(config: ModelConfig) -> Iterator[tuple[str, Any]]:
 def take_weights(model: GenreModel, source: GenreModel) -> str:
     """Copy the source's weights, the head's where the classes are equal; return what was done."""
     ours, theirs = model.config.classes, source.config.classes
-    given: Mapping[str, Any] = source.state_dict()
-    if ours != theirs:
-        given = {key: tensor for key, tensor in given.items() if not key.startswith("head.")}
-    model.load_state_dict({**model.state_dict(), **given})
+    state, leaving = model.state_dict(), () if ours == theirs else ("head.",)
+    given = source.state_dict().items()  # with more layers, perhaps, than are asked for
+    taken = {key: tensor for key, tensor in given if key in state and not key.startswith(leaving)}
+    model.load_state_dict({**state, **taken})
     if ours == theirs:
         return "starting from the checkpoint's weights, its head too: the classes are equal"
     return (

@@ -32,7 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
         "sample_rate n_fft hop_length window_length stride": COUNT,
         "n_mels n_bins bins_per_octave bins_per_semitone n_octaves n_mfcc n_filters": COUNT,
         "n_harmonics channels features embed_dim depth num_heads patch_size frames": COUNT,
-        "shots neighbours rank alpha hidden_size num_hidden_layers num_attention_heads": COUNT,
+        "shots neighbours rank alpha": COUNT,
         "batch_size micro_batch_size folds": (2, math.inf),
         "clip_seconds seconds max_seconds": (0.1, math.inf),
         "std": (1e-6, math.inf),
