@@ -34,6 +34,9 @@ def check(config: Any) -> None:
             f"finetune={method} needs weights to start from: give checkpoint=... as well (a run, a "
             "folder, a file or a name on the Hub)."
         )
+    strengths = config.finetune.l2 if method == "head" else [1.0]
+    if not all(strength > 0 for strength in strengths or [0.0]):
+        raise InputError(f"finetune.l2={strengths} must be a list of numbers above 0.")
 
 
 def model_config(config: Any, manifest: Manifest, clip_seconds: float) -> ModelConfig:
@@ -82,19 +85,23 @@ def settings(config: ModelConfig) -> Iterator[tuple[str, Any]]:
     yield from ((f"model.backend.{key}", value) for key, value in backend.items())
 
 
-def take_weights(model: GenreModel, source: GenreModel) -> str:
-    """Copy the source's weights, the head's where the classes are equal; return what was done."""
+def take_weights(model: GenreModel, source: GenreModel, with_head: bool = True) -> str:
+    """Copy the source's weights, the head's where that is a layer for the same classes; return what
+    was done."""
     ours, theirs = model.config.classes, source.config.classes
     given: Mapping[str, Any] = source.state_dict()
-    if ours != theirs:
+    against = ""
+    if not with_head:
+        against = "a probe fits its own"
+    elif source.config.neighbours is not None:
+        against = "its own is no layer, but the votes of neighbours"
+    elif ours != theirs:
+        against = f"its {len(theirs)} classes are not these {len(ours)}"
+    if against:
         given = {key: tensor for key, tensor in given.items() if not key.startswith("head.")}
     model.load_state_dict({**model.state_dict(), **given})
-    if ours == theirs:
-        return "starting from the checkpoint's weights, its head too: the classes are equal"
-    return (
-        f"starting from the checkpoint's weights with a new head: its {len(theirs)} classes are "
-        f"not these {len(ours)}"
-    )
+    end = f" with a new head: {against}" if against else ", its head too: the classes are equal"
+    return f"starting from the checkpoint's weights{end}"
 
 
 Rates = list[tuple[list[nn.Parameter], float]]
