@@ -26,35 +26,42 @@ class Nearest(nn.Module):
     by their shares of the examples, so that none is impossible.
     """
 
+    examples: Tensor  # [M,D], of unit length
+    targets: Tensor  # [M,K], zeros and ones
+
     def __init__(
-        self, num_features: int, num_classes: int, multilabel: bool, neighbours: int, examples: int
+        self,
+        num_features: int,
+        num_classes: int,
+        multilabel: bool,
+        neighbours: int,
+        num_examples: int,
     ) -> None:
-        """`examples` is their number: they are weights, and are loaded as such."""
+        """The examples themselves are loaded, like weights."""
         super().__init__()
-        self.multilabel, self.neighbours = multilabel, min(neighbours, examples)
-        self.register_buffer("x_MD", torch.zeros(examples, num_features))  # of unit length
-        self.register_buffer("target_MK", torch.zeros(examples, num_classes))
+        self.multilabel, self.neighbours = multilabel, min(neighbours, num_examples)
+        self.register_buffer("examples", torch.zeros(num_examples, num_features))
+        self.register_buffer("targets", torch.zeros(num_examples, num_classes))
 
     @classmethod
     def of(cls, x_MD: Tensor, target_MK: Tensor, multilabel: bool, neighbours: int) -> Self:
         """Return the head of these examples."""
         num_examples, num_features = x_MD.shape
         head = cls(num_features, target_MK.shape[1], multilabel, neighbours, num_examples)
-        head.load_state_dict({"x_MD": functional.normalize(x_MD), "target_MK": target_MK})
+        head.load_state_dict({"examples": functional.normalize(x_MD), "targets": target_MK})
         return head
 
     @property
     def sizes(self) -> dict[str, int]:
         """What of its arguments a model's config keeps."""
-        return {"neighbours": self.neighbours, "examples": len(self.get_buffer("x_MD"))}
+        return {"neighbours": self.neighbours, "num_examples": len(self.examples)}
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        known_MD, target_MK = self.get_buffer("x_MD"), self.get_buffer("target_MK")
-        similarity_BM = functional.normalize(x_BD) @ known_MD.T
+        similarity_BM = functional.normalize(x_BD) @ self.examples.T
         similarity_BJ, nearest_BJ = similarity_BM.topk(self.neighbours)
         votes_BJ = (similarity_BJ / TEMPERATURE).softmax(-1) * self.neighbours
-        votes_BK = torch.einsum("bj,bjk->bk", votes_BJ, target_MK[nearest_BJ])
-        share_K = (target_MK.sum(0) + 1) / (len(target_MK) + 2)
+        votes_BK = torch.einsum("bj,bjk->bk", votes_BJ, self.targets[nearest_BJ])
+        share_K = (self.targets.sum(0) + 1) / (len(self.targets) + 2)
         probability_BK = (votes_BK + share_K) / (self.neighbours + 1)
         return probability_BK.logit() if self.multilabel else probability_BK.log()
 

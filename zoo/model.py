@@ -72,9 +72,11 @@ class GenreModel(nn.Module):
         self.backend: BackEnd = build_named("model", config.model, args[1], *shape)
         self.dropout = nn.Dropout(config.dropout)
         sizes = self.backend.num_features, len(config.classes)
-        self.head: nn.Module = nn.Linear(*sizes)
-        if config.neighbours is not None:
-            self.head = Nearest(*sizes, config.multilabel, **config.neighbours)
+        self.head: nn.Module = (
+            nn.Linear(*sizes)
+            if config.neighbours is None
+            else Nearest(*sizes, config.multilabel, **config.neighbours)
+        )
         if self.backend.channels_last:
             self.backend.to(memory_format=torch.channels_last)
 

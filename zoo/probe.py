@@ -130,7 +130,7 @@ class Probe(Training):
                 told = f"{name}: validation {PRIMARY[self.multilabel]} {metric:.3f}"
         assert best is not None
         self.accelerator.print(told)
-        return best
+        return best.cpu()
 
     def _candidates(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield heads to choose from, and what they are called."""

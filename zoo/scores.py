@@ -64,7 +64,8 @@ def evaluation_batches(
     length = chunk_length(model)
     tracks, starts = EVALUATIONS[config.evaluation](data.store.lengths[rows], length)
     batches = range(0, len(tracks), config.batch_size)
-    for start in tqdm(batches, progress, leave=False, disable=None if progress else True):
+    is_shown = progress and accelerator.is_main_process
+    for start in tqdm(batches, progress, leave=False, disable=None if is_shown else True):
         batch = slice(start, start + config.batch_size)
         samples = data.store.gather(rows[tracks[batch]], starts[batch], length)
         yield tracks[batch], to_waveform(samples, accelerator.device)
