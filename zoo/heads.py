@@ -121,7 +121,7 @@ def _minimise(head: nn.Linear, strength: float, loss: Callable[[], Tensor]) -> N
     optimizer = torch.optim.LBFGS(
         head.parameters(),
         max_iter=MOST_STEPS,
-        tolerance_grad=1e-6,
+        tolerance_grad=1e-5,
         tolerance_change=1e-12,
         history_size=20,
         line_search_fn="strong_wolfe",
