@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -45,3 +47,20 @@ def python() -> Run:
         return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
 
     return run
+
+
+def torchrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", "-m", "zoo.train", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+
+
+def write_music(folder: Path, labels: list[str], per_label: int = 8, seconds: float = 1.0) -> None:
+    """Sines for one label, noise for the next: each label its own pitch."""
+    random = np.random.RandomState(0)
+    t = np.arange(int(16_000 * seconds)) / 16_000
+    for i, label in enumerate(labels):
+        (folder / label).mkdir(parents=True)
+        for number in range(per_label):
+            x = 0.3 * np.sin(2 * np.pi * 300 * (i + 1) * t) + 0.05 * random.uniform(-1, 1, len(t))
+            soundfile.write(folder / label / f"{number}.wav", x, 16_000)

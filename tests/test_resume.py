@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY_SYNTH, Run
+from conftest import TINY_SYNTH, Run, torchrun
 
 from zoo import checkpoint
 from zoo.config import compose
@@ -190,12 +190,6 @@ def test_phases_begin_with_the_best_weights(tmp_path: Path) -> None:
     for name, tensor in best.items():
         if "running" not in name and "num_batches" not in name:
             assert torch.equal(tensor, last["model"][name]), name
-
-
-def torchrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", "2", "-m", "zoo.train", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def test_two_processes_score_each_track_once(tmp_path: Path, python: Run) -> None:

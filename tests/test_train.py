@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics
 import soundfile
 import torch
-from conftest import TINY_SYNTH, Run
+from conftest import TINY_SYNTH, Run, write_music
 
 import zoo
 from zoo.config import compose
@@ -142,7 +142,7 @@ def test_out_of_memory_halves_the_micro_batch(
         original(self, config, model, *rest)
 
     monkeypatch.setattr(trainer.Trainer, "__init__", with_small_memory)
-    monkeypatch.setattr(trainer.Trainer, "_save", lambda self: self_destruct())
+    monkeypatch.setattr(trainer.Trainer, "_save", lambda self, **_: self_destruct())
 
     def self_destruct() -> None:
         raise KeyboardInterrupt
@@ -152,17 +152,6 @@ def test_out_of_memory_halves_the_micro_batch(
         train(compose("train", values))
     assert set(made[0].sizes) == {4}
     assert "going on with 4 clips at a time" in capsys.readouterr().out
-
-
-def write_music(folder: Path, labels: list[str], per_label: int = 8, seconds: float = 1.0) -> None:
-    """Sines for one label, noise for the next: each label its own pitch."""
-    random = np.random.RandomState(0)
-    t = np.arange(int(16_000 * seconds)) / 16_000
-    for i, label in enumerate(labels):
-        (folder / label).mkdir(parents=True)
-        for number in range(per_label):
-            x = 0.3 * np.sin(2 * np.pi * 300 * (i + 1) * t) + 0.05 * random.uniform(-1, 1, len(t))
-            soundfile.write(folder / label / f"{number}.wav", x, 16_000)
 
 
 def test_tags_and_label_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

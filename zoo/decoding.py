@@ -121,7 +121,7 @@ def _write_shard(folder: Path, sample_rate: int, tracks: list[tuple[Key, Samples
         content_hash=[content_hash(samples) for _, samples in tracks],
     )
     file = folder / f"{uuid.uuid4().hex}.npy"
-    with _explained(folder):
+    with explained(folder):
         with _complete(file) as npy:
             np.save(npy, np.concatenate([samples for _, samples in tracks]))
         with _complete(file.with_suffix(".parquet")) as parquet:
@@ -146,7 +146,7 @@ def _complete(file: Path) -> Iterator[BinaryIO]:
 def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time write into `folder`, which is made and tidied first."""
     lock = filelock.FileLock(folder / ".lock")
-    with _explained(folder):
+    with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
@@ -169,7 +169,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
+def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

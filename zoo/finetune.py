@@ -35,6 +35,9 @@ def check(config: Any) -> None:
             f"finetune={method} needs weights to start from: give checkpoint=... as well (a run, a "
             "folder, a file or a name on the Hub)."
         )
+    strengths = config.finetune.l2 if method == "head" else [1.0]
+    if not all(strength > 0 for strength in strengths or [0.0]):
+        raise InputError(f"finetune.l2={strengths} must be a list of numbers above 0.")
 
 
 def model_config(config: Any, manifest: Manifest, clip_seconds: float) -> ModelConfig:
@@ -83,28 +86,33 @@ def settings(config: ModelConfig) -> Iterator[tuple[str, Any]]:
     yield from ((f"model.backend.{key}", value) for key, value in backend.items())
 
 
-def take_weights(model: GenreModel, source: GenreModel) -> str:
-    """Copy the source's weights, the head's where the classes are equal; return what was done."""
+def take_weights(model: GenreModel, source: GenreModel, with_head: bool = True) -> str:
+    """Copy the source's weights, the head's where that is a layer for the same classes; return what
+    was done."""
     ours, theirs = model.config.classes, source.config.classes
-    state, leaving = model.state_dict(), () if ours == theirs else ("head.",)
+    against = ""
+    if not with_head:
+        against = "a probe fits its own"
+    elif source.config.neighbours is not None:
+        against = "its own is no layer, but the votes of neighbours"
+    elif ours != theirs:
+        against = f"its {len(theirs)} classes are not these {len(ours)}"
+    state, leaving = model.state_dict(), ("head.",) if against else ()
     given = source.state_dict().items()  # with more layers, perhaps, than are asked for
     taken = {key: tensor for key, tensor in given if key in state and not key.startswith(leaving)}
     model.load_state_dict({**state, **taken})
-    if ours == theirs:
-        return "starting from the checkpoint's weights, its head too: the classes are equal"
-    return (
-        f"starting from the checkpoint's weights with a new head: its {len(theirs)} classes are "
-        f"not these {len(ours)}"
-    )
+    end = f" with a new head: {against}" if against else ", its head too: the classes are equal"
+    stated = model.config.licence or "not stated"
+    return f"starting from the checkpoint's weights{end}; their licence: {stated}"
 
 
-def adapt(model: GenreModel, config: Any) -> str | None:
-    """Put adapters into the model, if the method is one of them; return what learns."""
+def adapt(model: GenreModel, config: Any) -> list[str]:
+    """Put adapters into the model, if the method is one of them; return what there is to say."""
     if config.finetune.name not in ADAPTERS:
-        return None
+        return []
     from zoo.adapters import inject  # PEFT takes seconds to import
 
-    return inject(model, config.finetune)
+    return [inject(model, config.finetune)]
 
 
 Rates = list[tuple[list[nn.Parameter], float]]

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from zoo.backends.base import BackEnd, check_finite
 from zoo.errors import InputError
-from zoo.frontends.base import FrontEnd
+from zoo.frontends.base import FrontEnd, full_precision
+from zoo.heads import Nearest
 from zoo.registry import build_named, choices, target
 
 START = {"pretrained": False, "checkpoint": None}  # weights that the saved ones stand in for
@@ -38,6 +39,7 @@ class ModelConfig:
     base: str | None = None  # the checkpoint that training started from
     licence: str | None = None  # of that checkpoint, as it states it
     adapter: Mapping[str, Any] | None = None  # `zoo.adapters.Adapters`, where there are some
+    neighbours: Mapping[str, int] | None = None  # of a head that is `Nearest`: its sizes
 
 
 def fits(model: str, frontend: str) -> bool:
@@ -70,7 +72,12 @@ class GenreModel(nn.Module):
         shape = self.frontend.num_channels, self.frontend.num_bins
         self.backend: BackEnd = build_named("model", config.model, args[1], *shape)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(self.backend.num_features, len(config.classes))
+        sizes = self.backend.num_features, len(config.classes)
+        self.head: nn.Module = (
+            nn.Linear(*sizes)
+            if config.neighbours is None
+            else Nearest(*sizes, config.multilabel, **config.neighbours)
+        )
         if self.backend.channels_last:
             self.backend.to(memory_format=torch.channels_last)
 
@@ -110,7 +117,13 @@ class GenreModel(nn.Module):
         return self
 
     def forward(self, x_BT: Tensor, augment: Augment | None = None) -> Tensor:
-        return self.head(self.dropout(self.embed(x_BT, augment)))
+        return self.classify(self.embed(x_BT, augment))
+
+    def classify(self, x_BD: Tensor) -> Tensor:
+        """Return the logits `[B,K]` of features, in float32: they are small differences of large
+        sums, which costs nothing."""
+        with full_precision(x_BD.device):
+            return self.head(self.dropout(x_BD.float()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle config and weights: modules with a weight norm cannot be pickled themselves."""

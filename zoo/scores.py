@@ -34,22 +34,41 @@ def score_tracks(
     was_training = model.training
     model.eval()
     mine = np.arange(accelerator.process_index, len(rows), accelerator.num_processes)
-    length = chunk_length(model)
-    tracks, starts = EVALUATIONS[config.evaluation](data.store.lengths[rows[mine]], length)
     total = np.zeros((len(mine), len(model.config.classes)))
-    batches = list(_batches(len(tracks), config.batch_size))
-    for batch in tqdm(batches, progress, leave=False, disable=None if progress else True):
-        waveform = data.store.gather(rows[mine][tracks[batch]], starts[batch], length)
+    counts = np.zeros(len(mine))
+    batches = evaluation_batches(model, data, rows[mine], accelerator, config, progress)
+    for tracks_B, x_BT in batches:
         with accelerator.autocast():
-            logits = model(to_waveform(waveform, accelerator.device))
+            logits = model(x_BT)
         probabilities = model.probabilities(logits).cpu().numpy()
-        np.add.at(total, tracks[batch], probabilities.astype(np.float64))
-    total /= np.bincount(tracks, minlength=len(mine))[:, None]
+        np.add.at(total, tracks_B, probabilities.astype(np.float64))
+        np.add.at(counts, tracks_B, 1)
+    total /= counts[:, None]
     scores = np.empty((len(rows), total.shape[1]), np.float32)
     for places, values in gather_object([(mine, total.astype(np.float32))]):
         scores[places] = values
     model.train(was_training)
     return scores
+
+
+def evaluation_batches(
+    model: GenreModel,
+    data: Data,
+    rows: np.ndarray,
+    accelerator: Accelerator,
+    config: Any,
+    progress: str = "",
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Yield the evaluation chunks of tracks, a track after the other, in batches: the places of
+    their tracks in `rows`, and their waveforms `[B,T]` on the device."""
+    length = chunk_length(model)
+    tracks, starts = EVALUATIONS[config.evaluation](data.store.lengths[rows], length)
+    batches = range(0, len(tracks), config.batch_size)
+    is_shown = progress and accelerator.is_main_process
+    for start in tqdm(batches, progress, leave=False, disable=None if is_shown else True):
+        batch = slice(start, start + config.batch_size)
+        samples = data.store.gather(rows[tracks[batch]], starts[batch], length)
+        yield tracks[batch], to_waveform(samples, accelerator.device)
 
 
 def chunk_length(model: GenreModel) -> int:
@@ -63,10 +82,6 @@ def to_waveform(samples_BT: np.ndarray, device: torch.device) -> torch.Tensor:
     if device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True).float() / 32768
-
-
-def _batches(total: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, total, size))
 
 
 def write_scores(file: Path, manifest: Manifest, scores: np.ndarray) -> None:

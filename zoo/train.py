@@ -31,6 +31,7 @@ def main(config: Any) -> Path:
     from zoo import checkpoint, finetune, report, runtime
     from zoo.model import GenreModel
     from zoo.prepare import decode_tracks, load_manifest
+    from zoo.probe import Probe
     from zoo.trainer import Trainer
 
     started = time.monotonic()
@@ -51,19 +52,17 @@ def main(config: Any) -> Path:
         torch.manual_seed(config.seed)
         clip = data.clip_seconds(config.clip_seconds, min_samples)
         model = GenreModel(finetune.model_config(config, manifest, clip))
-        began = finetune.take_weights(model, source) if source else None
-        learns = finetune.adapt(model, config)
-        trainer = Trainer(config, model, data, accelerator, folder, started)
-        if config.resume and checkpoint.resume(trainer):
-            began = f"continuing after {trainer.progress}"
+        is_probe = config.finetune.name in finetune.PROBES
+        said = [finetune.take_weights(model, source, not is_probe)] if source else []
+        said += finetune.adapt(model, config)
+        kind = Probe if is_probe else Trainer
+        training = kind(config, model, data, accelerator, folder, started)
+        if isinstance(training, Trainer) and config.resume and checkpoint.resume(training):
+            said.append(f"continuing after {training.progress}")
         runtime.on_main(lambda: describe(config, data.manifest, folder))
-        accelerator.print(report.plan(trainer, precision, threads))
-        if began:
-            accelerator.print(began)
-        if learns:
-            accelerator.print(learns)
-        trainer.run()
-        report.conclude(trainer, threads, precision)
+        accelerator.print("\n".join([report.plan(training, precision, threads), *said]))
+        training.run()
+        report.conclude(training, threads, precision)
     return folder
 
 

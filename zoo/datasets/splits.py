@@ -59,9 +59,10 @@ def with_shots(manifest: Manifest, shots: int, seed: int) -> Manifest:
     totals = targets.sum(axis=0)
     if totals.min() < shots:
         name, most = manifest.classes[int(totals.argmin())], int(totals.min())
+        advice = f"give {most} or fewer" if most else "add some"
         raise InputError(
             f"dataset.shots={shots}: {manifest.where} has {most} training tracks of {name}; "
-            f"give {most} or fewer."
+            f"{advice}."
         )
     names = training.frame["track"].tolist()
     rank = [hashlib.sha256(f"{seed}/{name}".encode()).hexdigest() for name in names]
