@@ -166,7 +166,9 @@ def called_modules(model: "GenreModel") -> set[nn.Module]:
     was_training = model.training
     hook = register_module_forward_pre_hook(lambda module, _: called.add(module))
     try:
-        model.eval().embed(torch.zeros(1, model.min_samples, device=next(model.parameters()).device))
+        model.eval().embed(
+            torch.zeros(1, model.min_samples, device=next(model.parameters()).device)
+        )
     finally:
         hook.remove()
         model.train(was_training)

@@ -18,6 +18,7 @@ from zoo.errors import InputError
 from zoo.frontends.base import FrontEnd, full_precision
 from zoo.heads import Nearest
 from zoo.registry import build_named, choices, target
+from zoo.sources import download, model_folder
 
 START = {"pretrained": False, "checkpoint": None}  # weights that the saved ones stand in for
 Augment = Callable[[Tensor], Tensor]
@@ -206,26 +207,11 @@ def _unpickled(config: ModelConfig, state: Mapping[str, Tensor], training: bool)
 def find_model(name: str | Path) -> Path:
     """Return the local folder with a model: a run, a model folder, or the Hub's copy of a name."""
     path = Path(name).expanduser()
-    for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
-            return folder
+    if folder := model_folder(path):
+        return folder
     if path.exists() or str(name).count("/") != 1:
         raise InputError(f"{name} holds no model: neither model/config.json nor config.json.")
-    return _download(str(name))
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    wanted = ["config.json", "model.safetensors", "adapter.safetensors", "README.md"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{name} is no folder here and not to be had from the Hub: {reason}"
-        ) from error
+    return download(str(name))
 
 
 def model_card(model: GenreModel) -> str:

@@ -153,7 +153,7 @@ def versions() -> dict[str, str]:
     """Return the versions of what computes."""
     packages = ("genre-zoo", "torch", "torchaudio", "timm", "nnAudio", "accelerate", "numpy")
     found = {"python": platform.python_version()}
-    for package in (*packages, "pandas", "soundfile", "soxr"):
+    for package in (*packages, "transformers", "peft", "pandas", "soundfile", "soxr"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -59,9 +59,8 @@ def find(checkpoint: str | Path) -> Source:
     """Return what a checkpoint is. Raises `InputError` for what is none."""
     path = Path(checkpoint).expanduser()
     try:
-        for folder in (path / "model", path):
-            if (folder / "config.json").is_file():
-                return _of_folder(folder)
+        if folder := model_folder(path):
+            return _of_folder(folder)
         is_folder = path.is_dir()
     except OSError as error:  # one may not look
         raise InputError(f"checkpoint={checkpoint} cannot be read: {error.strerror}.") from error
@@ -77,6 +76,12 @@ def find(checkpoint: str | Path) -> Source:
         f"checkpoint={checkpoint} is neither a run, nor a folder of transformers or timm, nor a "
         f"file of weights ({', '.join(SUFFIXES)}), nor a name on the Hub (owner/model)."
     )
+
+
+def model_folder(path: Path) -> Path | None:
+    """Return the folder with a model's config.json: a run's, or the folder itself."""
+    folders = (folder for folder in (path / "model", path) if (folder / "config.json").is_file())
+    return next(folders, None)
 
 
 def is_file_of_weights(path: Path) -> bool:
