@@ -10,7 +10,8 @@ from tiny import NUM_CLASSES, load, noise, published_logits, save
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification, ASTModel
 
 from zoo.backends.ast import AST, TOKENS, fit_columns
-from zoo.backends.transformer import Transformer, changes
+from zoo.backends.hub import changes
+from zoo.backends.transformer import Transformer
 from zoo.errors import InputError
 
 BINS, FRAMES, PATCH, STRIDE = 40, 100, 8, 10

@@ -47,7 +47,7 @@ def test_the_head_is_new_unless_the_classes_are_equal(checkpoint: Path, num_clas
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("model=linear",), "is crnn with mel, not linear with mel"),
+        (("model=linear",), "is one of model=crnn, not of linear"),
         (("model=crnn", "frontend=cqt"), "is crnn with mel, not crnn with cqt"),
         (("model=crnn", "frontend.hop_length=128"), "give frontend.hop_length=256 as well"),
         (("model=crnn", "frontend.compression=log"), "give frontend.compression=db as well"),

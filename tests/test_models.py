@@ -213,7 +213,7 @@ def test_create_model_takes_overrides_and_refuses_mistakes(tmp_path: Path) -> No
     model.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"did you mean crnn\?"):
         zoo.create_model("crn")
-    with pytest.raises(InputError, match="is crnn with mel, not linear"):
+    with pytest.raises(InputError, match="is one of model=crnn, not of linear"):
         zoo.create_model("linear", checkpoint=tmp_path)
     with pytest.raises(InputError, match="has 3 classes, not 4"):
         zoo.create_model("crnn", checkpoint=tmp_path, num_classes=4)

@@ -1,20 +1,23 @@
 """What `checkpoint=` names, and what follows from it."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
-from conftest import Run
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 import zoo
 from zoo.config import compose
 from zoo.errors import InputError
-from zoo.finetune import check, model_config, rates, source_of
-from zoo.model import GenreModel, config_from
+from zoo.finetune import check, model_config, rates, source_of, weights_hash
+from zoo.model import GenreModel
 from zoo.registry import choices, target
+from zoo.results import recipe_hash
 from zoo.sources import MODELS, find
 
 
@@ -64,9 +67,6 @@ def test_the_licence_is_that_of_the_model_card(run: Path) -> None:
     assert find(run).licence is None
     (run / "model" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\ntags: [x]\n---\n# Name\n")
     assert find(run).licence == "cc-by-nc-4.0"
-    manifest = compose("train", [f"checkpoint={run}"])
-    asked = config_from(manifest, ("a", "b"), False, 1.0)
-    assert asked.licence is None
     for broken in ("---\n[\n---\n", "no header", "---\n- a\n---\n"):
         (run / "model" / "README.md").write_text(broken)
         assert find(run).licence is None
@@ -89,6 +89,28 @@ def test_a_folder_of_timm(tmp_path: Path) -> None:
     file = compose("train", ["model=timm", "model.backend.name=test_efficientnet",
                              f"checkpoint={tmp_path / 'copy.safetensors'}"])  # fmt: skip
     assert file.model.backend.checkpoint == str(tmp_path / "copy.safetensors")
+
+
+def test_a_folder_of_timm_is_no_crnn(tmp_path: Path) -> None:
+    config = {"architecture": "test_efficientnet", "num_classes": 7}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    said = refusal("model=crnn", f"checkpoint={tmp_path}")
+    assert said == f"checkpoint={tmp_path} is one of model=timm, not of crnn."
+
+
+def test_one_recipe_wherever_the_checkpoint_lies(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "copy")
+    hashes = set()
+    for folder in (run, tmp_path / "copy"):
+        config = compose("train", [f"checkpoint={folder}"])
+        source = source_of(config)
+        assert source is not None
+        content: Any = OmegaConf.to_container(config)
+        hashes.add(recipe_hash(content, weights_hash(source)))
+    assert len(hashes) == 1
+    with torch.no_grad():
+        next(source.backend.parameters()).add_(1.0)
+    assert recipe_hash(content, weights_hash(source)) not in hashes
 
 
 def test_what_names_nothing_is_refused(tmp_path: Path, run: Path) -> None:
@@ -160,10 +182,8 @@ def test_each_layer_has_its_own_rate(model: str, tmp_path: Path) -> None:
     assert sorted(grouped) == sorted(id(p) for p in made.parameters())
 
 
-def test_layer_wise_training_moves_each_layer_at_its_rate(
-    run: Path, tmp_path: Path, python: Run
-) -> None:
-    """With SGD and no momentum to speak of, the first step is the rate times the gradient."""
+def test_layer_wise_training_moves_each_layer_at_its_rate(run: Path) -> None:
+    """A first step of SGD with Nesterov's momentum is the rate times 1.9 times the gradient."""
     from zoo.recipe import make_optimizer, read_phases
 
     model = GenreModel.from_pretrained(run)
@@ -180,7 +200,7 @@ def test_layer_wise_training_moves_each_layer_at_its_rate(
     for depth, group in enumerate([*model.backend.layer_groups(), [model.head]], start=1):
         ids = {id(p) for module in group for p in module.parameters()}
         names = [name for name, p in model.named_parameters() if id(p) in ids]
-        expected = 1e-3 * 0.75 ** (last - depth) * 1.9  # Nesterov: gradient and 0.9 times it
+        expected = 1e-3 * 0.75 ** (last - depth) * 1.9
         for name in names:
             assert moved[name].item() == pytest.approx(expected, rel=1e-2), name
 

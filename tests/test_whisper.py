@@ -17,7 +17,7 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from zoo.backends.transformer import changes
+from zoo.backends.hub import changes
 from zoo.backends.whisper import Whisper
 from zoo.errors import InputError
 

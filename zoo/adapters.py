@@ -8,7 +8,7 @@ started from, is looked for where it was named, from the current folder; then wh
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,15 +207,18 @@ def load(
         adapters = Adapters(**(config.adapter or {}))
     except TypeError as error:
         raise InputError(f"{file.parent / 'config.json'}: adapter: {error}.") from error
-    source = None if adapters.pretrained else find_base(config, adapters, file)
-    model = base_model(model_class, replace(config, adapter=None), source)
-    learning = [p for p in model.parameters() if p.requires_grad]
-    theirs, ours = tensors.pop(BASE, torch.empty(0)), sample(model)
-    if theirs.shape != ours.shape or not torch.allclose(theirs, ours, rtol=1e-4, atol=1e-6):
+    theirs = tensors.pop(BASE, torch.empty(0))
+    for source in find_bases(config, adapters, file):
+        model = base_model(model_class, replace(config, adapter=None), source)
+        ours = sample(model)
+        if theirs.shape == ours.shape and torch.allclose(theirs, ours, rtol=1e-4, atol=1e-6):
+            break
+    else:
         raise InputError(
             f"{file} was trained on checkpoint={config.base}, of which the weights have changed "
             "since; it is of no use without those."
         )
+    learning = [p for p in model.parameters() if p.requires_grad]
     if absent := set(adapters.layers) - {name for name, _ in model.backend.named_modules()}:
         raise RuntimeError(f"the model has no layer {min(absent)}")
     attach(model, adapters)
@@ -271,17 +274,24 @@ def take(model: "GenreModel", source: Source) -> None:
             tensor.copy_(given[name])
 
 
-def find_base(config: "ModelConfig", adapters: Adapters, file: Path) -> Source:
-    """Return the checkpoint that the adapters in a file were trained on.
+def find_bases(config: "ModelConfig", adapters: Adapters, file: Path) -> Iterator[Source | None]:
+    """Yield what may be the checkpoint that the adapters in a file were trained on; None stands for
+    the weights that timm names. Nothing is downloaded: it was not the user who named the base.
 
-    Raises `InputError` if it is there no more.
+    Raises `InputError` if there is none.
     """
+    if adapters.pretrained:
+        yield None
+        return
     if adapters.path is None:
-        return find(str(config.base))
-    for place in (str(config.base), adapters.path):
-        if Path(place).expanduser().exists():
-            return find(place)
-    raise InputError(
-        f"{file} was trained on checkpoint={config.base}, which it needs; that is neither there "
-        f"nor at {adapters.path}."
-    )
+        yield find(str(config.base), remote=False)
+        return
+    places = [
+        place for place in (str(config.base), adapters.path) if Path(place).expanduser().exists()
+    ]
+    if not places:
+        raise InputError(
+            f"{file} was trained on checkpoint={config.base}, which it needs; that is neither "
+            f"there nor at {adapters.path}."
+        )
+    yield from map(find, dict.fromkeys(places))

@@ -8,7 +8,7 @@ import io
 import os
 import pickle
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from zoo.errors import InputError
 
 if TYPE_CHECKING:
     from zoo.trainer import Trainer
+
+
+ORIGIN = ("base_hash", "licence")  # of the model's config: the checkpoint may be gone by then
 
 
 @dataclass
@@ -94,6 +97,7 @@ def write(trainer: "Trainer") -> None:
         "history": trainer.history,
         "micro_batch": trainer.forward_backward.micro_batch,
         "same": trainer.same,
+        "origin": {name: getattr(trainer.raw.config, name) for name in ORIGIN},
     }
     save(file(trainer.folder, "last"), state)
     trainer.saved = time.monotonic()
@@ -122,6 +126,8 @@ def resume(trainer: "Trainer") -> bool:
             )
     trainer.progress = Progress(**state["progress"])
     trainer.wall_before = state["wall_seconds"]
+    for model in (trainer.raw, trainer.best):
+        model.config = replace(model.config, **state["origin"])
     trainer.raw.load_state_dict(state["model"])
     trainer.average.load_state_dict(state["average"])
     trainer.best_weights = state["best"]

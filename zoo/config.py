@@ -12,8 +12,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -26,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo.errors import InputError, guard, nearest
 from zoo.registry import choices, configs_dir, groups, offers, parameters, read_choice
-from zoo.sources import Implied, implied
+from zoo.sources import RUN_CONFIG, Implied, implied, of_run
 from zoo.values import convert, value_type
 
 
@@ -72,7 +74,11 @@ def _implied(typed: Mapping[str, str]) -> Implied:
     checkpoint = typed.get("checkpoint", "null")
     known = Implied()
     if checkpoint != "null":
-        known = implied(os.path.expanduser(checkpoint), typed.get("model"))  # noqa: PTH111
+        run = Path(typed.get("output_dir", "")).expanduser() / RUN_CONFIG
+        if typed.get("resume", "").lower() == "true" and run.is_file():
+            known = of_run(run)  # the checkpoint may be gone by now
+        else:
+            known = implied(os.path.expanduser(checkpoint), typed.get("model"))  # noqa: PTH111
     is_pretrained = "true" in typed.get("model.backend.pretrained", "").lower()
     if {checkpoint, typed.get("model.backend.checkpoint", "null")} != {"null"} or is_pretrained:
         known = Implied({"finetune": "full", **known.choices}, known.values)
@@ -157,6 +163,9 @@ def _set(content: dict[str, Any], argument: Argument) -> None:
         group = key.partition(".")[0]
         raise InputError(f"{key} cannot be set; choose with {group}=NAME instead.")
     allowed = parameters(section["_target_"]) if "_target_" in section else {}
+    if added and parent_key == "model.backend.config":  # transformers knows more than is there
+        section[leaf] = yaml.safe_load(typed)
+        return
     if leaf not in {**section, **allowed}:
         known = nearest(leaf, allowed or section)
         takes = f"{parent_key or 'the configuration'} takes no {leaf!r}; {known}"

@@ -85,6 +85,11 @@ def embed_tracks(
         _keep(folder, _embed(model, data, piece, accelerator, config, progress))
     accelerator.wait_for_everyone()
     kept = _read(folder, row_of, size)
+    if absent := row_of.keys() - kept.keys():
+        raise InputError(
+            f"{folder} lacks the embeddings of {len(absent)} tracks that another process wrote: "
+            "give a cache_dir that all processes share."
+        )
     parts = [kept[name][0] for name in hashes]
     places_M = np.repeat(np.arange(len(rows)), [len(x_MD) for x_MD in parts])
     seconds = sum(kept[name][1] for name in row_of)

@@ -1,25 +1,21 @@
 """Fine-tuning: training that starts from the weights of a checkpoint, and what of them learns."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from zoo.datasets.base import Manifest
 from zoo.errors import InputError
-from zoo.model import START, GenreModel, ModelConfig, config_from
-from zoo.pretrained import load
-from zoo.published import SAME_NUMBERS
-from zoo.registry import defaults
+from zoo.model import GenreModel, ModelConfig, config_from, without_start
+from zoo.pretrained import load, settings
 from zoo.sources import find
 
 ADAPTERS = ("lora", "adapter")  # learn inside the network, which does not
 PROBES = ("head", "knn", "prototype")  # on embeddings that are computed once
-FREE = {  # settings that leave alone what is computed in evaluation, or come after the weights
-    *(*START, *SAME_NUMBERS, "dropout", "attention_dropout", "patchout_time", "patchout_freq"),
-    *("layers", "pooling", "short", "gradient_checkpointing"),
-}
 
 
 def check(config: Any) -> None:
@@ -35,6 +31,11 @@ def check(config: Any) -> None:
             f"finetune={method} needs weights to start from: give checkpoint=... as well (a run, a "
             "folder, a file or a name on the Hub)."
         )
+    is_random = backend.get("pooling") == "attention" and config.checkpoint is not None
+    if method in PROBES and is_random and find(config.checkpoint).kind != "zoo":
+        raise InputError(
+            f"finetune={method} learns no attention: take model.backend.pooling=mean or mean_std."
+        )
     strengths = config.finetune.l2 if method == "head" else [1.0]
     if not all(strength > 0 for strength in strengths or [0.0]):
         raise InputError(f"finetune.l2={strengths} must be a list of numbers above 0.")
@@ -44,66 +45,88 @@ def model_config(config: Any, manifest: Manifest, clip_seconds: float) -> ModelC
     """Return what the model to train is; where it starts from a checkpoint, of which."""
     asked = config_from(config, manifest.classes, bool(manifest.multilabel), clip_seconds)
     if config.finetune.name == "scratch":
-        args = {k: START.get(k, v) for k, v in (asked.backend_args or {}).items()}
-        return replace(asked, backend_args=args)
+        return without_start(asked)
     backend = config.model.backend
     base = config.checkpoint or backend.get("checkpoint") or backend.get("name")
-    stated = find(config.checkpoint).licence if config.checkpoint else None
-    return replace(asked, base=str(base), licence=stated)
+    return replace(asked, base=str(base))
 
 
 def source_of(config: Any) -> GenreModel | None:
     """Return the model that `checkpoint` names, whose weights training starts from; None if none.
 
-    Raises `InputError` for what cannot be read, is another architecture or front end, or was
-    trained with settings under which its weights compute something else.
+    Raises `InputError` for what cannot be read or does not fit the configuration.
     """
     if config.checkpoint is None or config.finetune.name == "scratch":
         return None
     asked = config_from(config, ("two", "classes"), False, config.clip_seconds)
-    ours = dict(settings(asked))
     typed = [
         f"{key}={'null' if value is None else value}"
-        for key, value in ours.items()
+        for key, value in settings(asked)
         if not isinstance(value, Mapping)
     ]
-    source = load(config, None, typed)
-    for key, theirs in settings(source.config):
-        has_learned = key == "frontend.trainable" and theirs
-        if theirs != ours[key] and (has_learned or key.rpartition(".")[2] not in FREE):
-            raise InputError(
-                f"checkpoint={config.checkpoint} was trained with {key}={theirs}, not "
-                f"{ours[key]}; give {key}={theirs} as well."
-            )
-    return source
+    return load(config, None, typed)
 
 
-def settings(config: ModelConfig) -> Iterator[tuple[str, Any]]:
-    """Yield the keys and values of front end and back end, defaults where a config has none."""
-    frontend = {**defaults("frontend", config.frontend), **(config.frontend_args or {})}
-    backend = {**defaults("model", config.model), **(config.backend_args or {})}
-    yield from ((f"frontend.{key}", value) for key, value in frontend.items())
-    yield from ((f"model.backend.{key}", value) for key, value in backend.items())
+def name_origin(model: GenreModel, config: Any) -> list[str]:
+    """Note in the model's config which weights it has and what licence they state; return what
+    there is to say."""
+    if config.finetune.name == "scratch":
+        return []
+    stated = find(config.checkpoint).licence if config.checkpoint else None
+    model.config = replace(model.config, base_hash=weights_hash(model), licence=stated)
+    return [f"licence of the checkpoint: {stated or 'not stated'}"]
 
 
 def take_weights(model: GenreModel, source: GenreModel, with_head: bool = True) -> str:
     """Copy the source's weights, the head's where that is a layer for the same classes; return what
-    was done."""
-    ours, theirs = model.config.classes, source.config.classes
-    against = ""
-    if not with_head:
-        against = "a probe fits its own"
-    elif source.config.neighbours is not None:
-        against = "its own is no layer, but the votes of neighbours"
-    elif ours != theirs:
-        against = f"its {len(theirs)} classes are not these {len(ours)}"
-    state, leaving = model.state_dict(), ("head.",) if against else ()
-    given = source.state_dict().items()  # with more layers, perhaps, than are asked for
-    taken = {key: tensor for key, tensor in given if key in state and not key.startswith(leaving)}
+    was done.
+
+    Raises `InputError` where the source does not have what the model's layers need.
+    """
+    state, theirs = model.state_dict(), source.state_dict()
+    against = _against_head(model, source) if with_head else "a probe fits its own"
+    ours = tuple(f"backend.{start}" for start in model.backend.learned_here)
+    taken = {}
+    for key, tensor in state.items():
+        is_of_head = key.startswith("head.")
+        if is_of_head and against:
+            continue
+        if key in theirs and theirs[key].shape == tensor.shape:
+            taken[key] = theirs[key]
+        elif not key.startswith(("frontend.", *ours)):  # its own kernels are the usual ones
+            raise InputError(
+                f"the checkpoint has no weights for {key}: it was trained with fewer or other "
+                "layers; leave model.backend.layers and pooling as they were."
+            )
     model.load_state_dict({**state, **taken})
     end = f" with a new head: {against}" if against else ", its head too: the classes are equal"
-    stated = model.config.licence or "not stated"
-    return f"starting from the checkpoint's weights{end}; their licence: {stated}"
+    return f"starting from the checkpoint's weights{end}"
+
+
+def _against_head(model: GenreModel, source: GenreModel) -> str:
+    """Return why the source's head cannot be taken; nothing if it can."""
+    ours, theirs = model.config, source.config
+    if not source.has_head:
+        return "the checkpoint has none"
+    if theirs.neighbours is not None:
+        return "its own is no layer, but the votes of neighbours"
+    if ours.classes != theirs.classes:
+        return f"its {len(theirs.classes)} classes are not these {len(ours.classes)}"
+    if ours.multilabel != theirs.multilabel:
+        return "of one label a track and of several it is not the same"
+    if model.backend.num_features != source.backend.num_features:
+        return "its own reads other features"
+    return ""
+
+
+def weights_hash(model: GenreModel) -> str:
+    """Return a hash of the weights that a checkpoint gave: the same wherever it lies."""
+    ours = ("head.", *(f"backend.{start}" for start in model.backend.learned_here))
+    digest = hashlib.sha256()
+    for key, tensor in model.state_dict().items():
+        if not key.startswith(ours):
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def adapt(model: GenreModel, config: Any) -> list[str]:

@@ -38,9 +38,16 @@ class ModelConfig:
     backend_args: Mapping[str, Any] | None = None
     thresholds: tuple[float, ...] | None = None  # per tag, for several labels
     base: str | None = None  # the checkpoint that training started from
+    base_hash: str | None = None  # of its weights
     licence: str | None = None  # of that checkpoint, as it states it
     adapter: Mapping[str, Any] | None = None  # `zoo.adapters.Adapters`, where there are some
     neighbours: Mapping[str, int] | None = None  # of a head that is `Nearest`: its sizes
+
+
+def without_start(config: ModelConfig) -> ModelConfig:
+    """Return the config without the weights that its back end would be built with."""
+    args = {key: START.get(key, value) for key, value in (config.backend_args or {}).items()}
+    return replace(config, backend_args=args)
 
 
 def fits(model: str, frontend: str) -> bool:
@@ -63,6 +70,8 @@ def check_pair(model: str, frontend_name: str, frontend: FrontEnd) -> None:
 
 class GenreModel(nn.Module):
     """Waveforms at `sample_rate` in [-1, 1] to logits `[B,K]`."""
+
+    has_head = True  # false where the checkpoint had no classifier, and the head is random
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -113,8 +122,11 @@ class GenreModel(nn.Module):
         for module in self.modules() if mode else ():
             parameters = list(module.parameters())
             is_frozen = parameters and not any(p.requires_grad for p in parameters)
-            if is_frozen and not isinstance(module, nn.RNNBase):
+            if is_frozen:
                 module.eval()
+        for module in self.modules() if mode else ():
+            if isinstance(module, nn.RNNBase):
+                module.train()
         return self
 
     def forward(self, x_BT: Tensor, augment: Augment | None = None) -> Tensor:
@@ -128,7 +140,7 @@ class GenreModel(nn.Module):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle config and weights: modules with a weight norm cannot be pickled themselves."""
-        return _unpickled, (self.config, self.state_dict(), self.training)
+        return _unpickled, (without_start(self.config), self.state_dict(), self.training)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "GenreModel":
         """Copy module by module, what has been added or frozen since included."""
@@ -146,8 +158,7 @@ class GenreModel(nn.Module):
         """Write config.json, model.safetensors and a model card, as the Hub has them; of a model
         with adapters, only what has learned."""
         folder.mkdir(parents=True, exist_ok=True)
-        args = {k: START.get(k, v) for k, v in (self.config.backend_args or {}).items()}
-        content = asdict(replace(self.config, backend_args=args))
+        content = asdict(without_start(self.config))
         (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n")
         file, state = folder / "model.safetensors", self.state_dict()
         if self.config.adapter is not None:
@@ -214,10 +225,16 @@ def find_model(name: str | Path) -> Path:
     return download(str(name))
 
 
+def shown(base: str) -> str:
+    """Return how a checkpoint is called in public: a path on this machine by its last part."""
+    path = Path(base).expanduser()
+    return path.name if path.exists() else base
+
+
 def model_card(model: GenreModel) -> str:
     """Return the text of the model card."""
     config = model.config
-    origin = f", from the weights of {config.base}" if config.base else ""
+    origin = f", from the weights of {shown(config.base)}" if config.base else ""
     if config.adapter is not None:
         origin += ", which it needs: only what has learned since is here"
     lines = [

@@ -23,10 +23,12 @@ from zoo.metrics import PRIMARY, evaluate
 from zoo.model import GenreModel
 from zoo.prepare import Data
 from zoo.recipe import class_weights
+from zoo.scores import chunk_length, to_waveform
 from zoo.training import Training
 
 SCALES = [10 ** (power / 2) for power in range(-2, 7)]  # of distances to prototypes: 0.1 to 1000
 BATCH = 256  # embeddings
+CALIBRATING = 64  # training clips, at most
 
 
 class Probe(Training):
@@ -52,9 +54,18 @@ class Probe(Training):
             self.onehot = np.eye(len(model.config.classes), dtype=np.float32)[self.targets]
         else:
             self.onehot = self.targets.astype(np.float32)
+        self._calibrate()
         self.kept_in = folder_of(model, accelerator, config)
         self.x_MD = np.empty((0, model.backend.num_features), np.float32)
         self.rows_M = np.empty(0, np.int64)  # the track of each
+
+    @torch.no_grad()
+    def _calibrate(self) -> None:
+        chosen = np.linspace(0, len(self.rows) - 1, min(CALIBRATING, len(self.rows))).astype(int)
+        length, store = chunk_length(self.raw), self.data.store
+        samples = store.gather(self.rows[chosen], np.zeros(len(chosen), np.int64), length)
+        waveforms = to_waveform(samples, self.accelerator.device)
+        self.raw.backend.calibrate(self.raw.frontend(waveforms))
 
     def _check_prototypes(self) -> None:
         if self.multilabel:

@@ -67,7 +67,7 @@ def make_result(
             test_fingerprint=measured["test"].manifest.fingerprint(),
             contrasts=dict(manifest.contrasts),
         ),
-        recipe=recipe_hash(config),
+        recipe=recipe_hash(config, model.config.base_hash),
         seed=training.config.seed,
         threads=threads,
         precision=precision,

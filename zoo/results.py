@@ -143,9 +143,14 @@ def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def recipe_hash(config: Mapping[str, Any]) -> str:
-    """Return the hash of `recipe_config`."""
-    text = json.dumps(recipe_config(config), sort_keys=True)
+def recipe_hash(config: Mapping[str, Any], weights: str | None = None) -> str:
+    """Return the hash of `recipe_config`; the `weights` that training started from count by their
+    own hash, wherever their file was."""
+    kept = recipe_config(config)
+    if weights is not None:
+        backend = {**kept["model"]["backend"], "checkpoint": None}
+        kept |= {"checkpoint": weights, "model": {**kept["model"], "backend": backend}}
+    text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

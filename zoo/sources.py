@@ -16,11 +16,12 @@ import yaml
 from zoo.errors import InputError
 from zoo.registry import target
 
+RUN_CONFIG = "config.yaml"  # in a run's folder
 SUFFIXES = (".safetensors", ".pth", ".pt")  # of files of weights
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 OURS = ("model.safetensors", "adapter.safetensors")  # in the zoo's own model folders
 PARTS = {"frontend": "frontend", "model": "backend"}  # groups, and what their arguments are of
-HUB_FILES = ("*.json", "model*.safetensors", "pytorch_model*.bin", "README.md", *OURS)
+HUB_FILES = ("*.json", "model-*.safetensors", "README.md", *OURS)
 MODELS = {  # by model_type of transformers; `hf` takes any other
     "audio-spectrogram-transformer": "ast",
     "clap": "clap",
@@ -55,8 +56,11 @@ class Implied:
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # frontend, model
 
 
-def find(checkpoint: str | Path) -> Source:
-    """Return what a checkpoint is. Raises `InputError` for what is none."""
+def find(checkpoint: str | Path, remote: bool = True) -> Source:
+    """Return what a checkpoint is; a name on the Hub is downloaded only if `remote` allows it.
+
+    Raises `InputError` for what is none.
+    """
     path = Path(checkpoint).expanduser()
     try:
         if folder := model_folder(path):
@@ -71,7 +75,7 @@ def find(checkpoint: str | Path) -> Source:
     if is_file_of_weights(path):
         return Source("file", path)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(checkpoint)) and not path.parent.is_dir():
-        return _of_folder(download(str(checkpoint)))
+        return _of_folder(download(str(checkpoint), remote))
     raise InputError(
         f"checkpoint={checkpoint} is neither a run, nor a folder of transformers or timm, nor a "
         f"file of weights ({', '.join(SUFFIXES)}), nor a name on the Hub (owner/model)."
@@ -139,8 +143,9 @@ def licence(folder: Path) -> str | None:
 
 
 @cache
-def download(name: str) -> Path:
-    """Return the local copy of a repository on the Hub, downloaded where it is not there yet.
+def download(name: str, remote: bool = True) -> Path:
+    """Return the local copy of a repository on the Hub, downloaded where it is not there yet and
+    `remote` allows it.
 
     Raises `InputError` if it is not to be had.
     """
@@ -148,9 +153,16 @@ def download(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+        folder = Path(
+            snapshot_download(name, allow_patterns=list(HUB_FILES), local_files_only=not remote)
+        )
+        if not any(folder.glob("*.safetensors")):
+            snapshot_download(
+                name, allow_patterns="pytorch_model*.bin", local_files_only=not remote
+            )
+        return folder
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(
             f"{name} is no folder or file here, and was not to be had from the Hub ({reason}); "
             f"fetch it beforehand with `hf download {name} --local-dir DIR` and give DIR."
@@ -163,44 +175,68 @@ def implied(checkpoint: str, model: str | None) -> Implied:
     Raises `InputError` where it is none, or none of that model.
     """
     source = find(checkpoint)
+    if source.kind == "file":
+        return Implied({}, {"model": {"checkpoint": str(source.path)}} if model == "timm" else {})
+    names = _models_of(source)
+    if model not in (None, *names):
+        raise InputError(f"checkpoint={checkpoint} is one of model={names[0]}, not of {model}.")
+    name = model or names[0]
     if source.kind == "zoo":
         return _of_zoo(source)
-    if source.kind == "transformers":
-        return _of_transformers(source, checkpoint, model)
     if source.kind == "timm":
-        backend = {"name": source.content["architecture"]}
         weights = {"checkpoint": str(source.path / "model.safetensors")}
-        return Implied({"model": "timm"}, {"model": {**backend, **weights}})
-    if model == "timm":
-        return Implied({}, {"model": {"checkpoint": str(source.path)}})
-    return Implied()
+        return Implied(
+            {"model": name}, {"model": {"name": source.content["architecture"], **weights}}
+        )
+    try:
+        settings = target("model", name).settings(source.content, _preprocessor(source.path))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"checkpoint={checkpoint}: its config.json or preprocessor_config.json is not as "
+            f"transformers writes it: {error!r}."
+        ) from error
+    values = {"frontend": settings.frontend_args, "model": settings.backend_args}
+    return Implied({"model": name, "frontend": settings.frontend}, values)
+
+
+def _models_of(source: Source) -> list[str]:
+    """Return the names of the models that a folder can be, the usual one first."""
+    if source.kind != "transformers":
+        return ["timm" if source.kind == "timm" else str(source.content["model"])]
+    model_type = source.content["model_type"]
+    alike = [MODELS.get(model_type, "hf"), "hf"]
+    return [*alike, "mert"] if model_type == "hubert" else alike  # MERT is saved as either
 
 
 def _of_zoo(source: Source) -> Implied:
     content = source.content
     choices = {kind: str(content[kind]) for kind in ("model", "frontend")}
     values = {kind: content.get(f"{part}_args") or {} for kind, part in PARTS.items()}
+    if not all(isinstance(value, dict) for value in values.values()):
+        raise InputError(f"{source.path / 'config.json'} is not the config of a Genre Zoo model.")
     return Implied(choices, values)
 
 
-def _of_transformers(source: Source, checkpoint: str, asked: str | None) -> Implied:
-    model_type = source.content["model_type"]
-    name = MODELS.get(model_type, "hf")
-    if asked is not None and model_type in (getattr(target("model", asked), "model_type", None),):
-        name = asked  # MERT is a HuBERT, saved as either
-    if asked not in (None, name, "hf"):
-        raise InputError(f"checkpoint={checkpoint} is {model_type} (model={name}), not {asked}.")
-    name = asked or name
-    settings = target("model", name).settings(source.content, _preprocessor(source.path))
-    values = {"frontend": settings.frontend_args, "model": settings.backend_args}
-    return Implied({"model": name, "frontend": settings.frontend}, values)
+def of_run(file: Path) -> Implied:
+    """Return what a run's configuration says of model, front end and fine-tuning, to resume it."""
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+        choices = {kind: content[kind]["name"] for kind in ("model", "frontend", "finetune")}
+        values = {"frontend": {**content["frontend"]}, "model": {**content["model"]["backend"]}}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is not the configuration of a run: {error!r}.") from error
+    del values["frontend"]["name"]
+    for section in values.values():
+        section.pop("_target_", None)
+    return Implied(choices, values)
 
 
 def _preprocessor(folder: Path) -> dict[str, Any]:
     for name in PREPROCESSORS:
         if (folder / name).is_file():
             content = read_json(folder / name)
-            return content.get("feature_extractor", content)
+            inner = content.get("feature_extractor")
+            return inner if isinstance(inner, dict) else content
     raise InputError(
         f"{folder} holds no {PREPROCESSORS[0]}, which says the sample rate and the normalisation; "
         "add that of the model."

@@ -20,8 +20,7 @@ from zoo.datasets.base import Manifest
 from zoo.errors import InputError, check_choice
 from zoo.results import FILE, INCIDENTAL, flat
 from zoo.signals import exiting
-
-CONFIG = "config.yaml"
+from zoo.sources import RUN_CONFIG
 
 
 def main(config: Any) -> Path:
@@ -54,10 +53,13 @@ def main(config: Any) -> Path:
         model = GenreModel(finetune.model_config(config, manifest, clip))
         is_probe = config.finetune.name in finetune.PROBES
         said = [finetune.take_weights(model, source, not is_probe)] if source else []
+        if not (going_on := checkpoint.is_there(config)):
+            said += finetune.name_origin(model, config)
+        source = None  # or its weights would stay in memory
         said += finetune.adapt(model, config)
         kind = Probe if is_probe else Trainer
         training = kind(config, model, data, accelerator, folder, started)
-        if isinstance(training, Trainer) and config.resume and checkpoint.resume(training):
+        if isinstance(training, Trainer) and going_on and checkpoint.resume(training):
             said.append(f"continuing after {training.progress}")
         runtime.on_main(lambda: describe(config, data.manifest, folder))
         accelerator.print("\n".join([report.plan(training, precision, threads), *said]))
@@ -109,9 +111,9 @@ def describe(config: Any, manifest: Manifest, folder: Path) -> None:
     from zoo.prepare import write_split
 
     write_split(manifest, folder)
-    part = folder / f"{CONFIG}.part"
+    part = folder / f"{RUN_CONFIG}.part"
     part.write_text(OmegaConf.to_yaml(config))
-    part.replace(folder / CONFIG)
+    part.replace(folder / RUN_CONFIG)
 
 
 def claim(config: Any, dataset: str) -> Path:
@@ -126,7 +128,7 @@ def claim(config: Any, dataset: str) -> Path:
             folder, number = folder.with_name(f"{folder.name[:19]}-{number}"), number + 1
     else:
         folder = Path(config.output_dir)
-    held = [name for name in (FILE, CONFIG, "checkpoints") if (folder / name).exists()]
+    held = [name for name in (FILE, RUN_CONFIG, "checkpoints") if (folder / name).exists()]
     if held and not config.resume:
         raise InputError(
             f"output_dir={folder} already holds a run ({held[0]}); "
@@ -146,10 +148,10 @@ def claim(config: Any, dataset: str) -> Path:
 
 def _changed(config: Any, folder: Path) -> list[str]:
     """Return the keys in which the run in the folder differs, but for the incidental ones."""
-    if not (folder / CONFIG).exists():
+    if not (folder / RUN_CONFIG).exists():
         return []
     contents: list[Any] = [
-        OmegaConf.to_container(c) for c in (OmegaConf.load(folder / CONFIG), config)
+        OmegaConf.to_container(c) for c in (OmegaConf.load(folder / RUN_CONFIG), config)
     ]
     before, now = map(flat, contents)
     keys = [k for k in {**before, **now} if k not in INCIDENTAL]

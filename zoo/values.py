@@ -94,10 +94,12 @@ def _parsed(typed: str, kind: type, default: Any) -> Any:
     try:
         if kind is list:
             values, kinds = yaml.safe_load(typed), {*map(type, default or ())}
+            if isinstance(values, list) and kinds == {float}:  # YAML reads 1e-3 as text
+                return [float(value) for value in values]
             fits = isinstance(values, list) and (not kinds or {*map(type, values)} <= kinds)
             return values if fits else None
         number = float(typed)
-    except (ValueError, yaml.YAMLError):
+    except (TypeError, ValueError, yaml.YAMLError):
         return None
     if kind is int:
         return int(number) if number.is_integer() else None

@@ -54,6 +54,7 @@ class AST(Transformer):
     accepts = ("fbank",)
     model_type = "audio-spectrogram-transformer"
     pooler = TokenPooling
+    learned_here = (*Transformer.learned_here, "norm.")
 
     def __init__(
         self,

@@ -29,6 +29,10 @@ class BackEnd(nn.Module):
         """Return all modules that have parameters, in groups from input to output."""
         raise NotImplementedError
 
+    def calibrate(self, x: Tensor) -> None:
+        """Take what a probe does not learn and the checkpoint does not hold from the front end's
+        output for some training clips."""
+
 
 def numbered(count: int) -> dict[str, str]:
     """Return the names of `published` for layers that are numbered there and a list here."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import ClapAudioConfig, ClapAudioModel, PreTrainedConfig
 
-from zoo.backends.transformer import Settings, Transformer, from_pretrained
+from zoo.backends.hub import from_pretrained
+from zoo.backends.transformer import Settings, Transformer
 from zoo.backends.windows import mean_over_windows
 from zoo.errors import InputError, check_choice
 
@@ -42,6 +43,8 @@ class Clap(Transformer):
     model_type = "clap_audio_model"
     min_frames = 1
     lora_targets = ("query", "value")
+    ia3_targets = ("key", "value", "intermediate.dense")
+    ia3_inputs = ()
 
     def __init__(
         self, num_channels: int, num_bins: int, config: Mapping[str, Any] | None = None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_MAPPING, PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from zoo.backends.transformer import changes, reason
+from zoo.backends.hub import changes, reason
 from zoo.backends.wav2vec2 import Wav2Vec2
 from zoo.errors import InputError
 

@@ -75,6 +75,16 @@ class Timm(BackEnd):
             return self.model(pad(x_BCFN, bins, frames))
         return mean_over_windows(self.model, pad(x_BCFN, bins, self.frames), self.frames)
 
+    @torch.no_grad()
+    def calibrate(self, x_BCFN: Tensor) -> None:
+        """Bring the spectrograms to mean 0 and deviation 1, as backbones of images expect."""
+        norm = self.spec_bn
+        assert norm.running_mean is not None and norm.running_var is not None
+        if not norm.num_batches_tracked:
+            variance_C, mean_C = torch.var_mean(x_BCFN.float(), (0, 2, 3))
+            norm.running_mean.copy_(mean_C)
+            norm.running_var.copy_(variance_C)
+
     def layer_groups(self) -> list[list[nn.Module]]:
         if not hasattr(self.model, "group_matcher"):
             return [[self.spec_bn], [self.model]]

@@ -5,9 +5,7 @@ licence of a checkpoint is that of its authors).
 """
 
 import copy
-import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,18 +13,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.utils import logging
 
-from zoo.backends.base import BackEnd, check_finite
+from zoo.backends.base import BackEnd
+from zoo.backends.hub import OURS, changes, from_pretrained, has_head, reason
 from zoo.errors import InputError, check_choice
 from zoo.sources import read_json
-
-OURS = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False}
-"""What every encoder is built with: each parameter gets a gradient in each step."""
-NOT_ARCHITECTURE = {
-    *("architectures", "dtype", "id2label", "label2id", "model_type", "problem_type"),
-    *("transformers_version", *OURS),
-}
 
 
 class Settings(NamedTuple):
@@ -84,10 +75,22 @@ class Transformer(BackEnd):
     model_type: str  # of transformers
     pooler = Pooling
     channels_last = False
-    learned_here = ("layer_weights", "pooling.")
+    learned_here: tuple[str, ...] = ("layer_weights", "pooling.")
     lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
-    ia3_inputs = ("output_dense", "output.dense", "fc2")  # second layers of feed-forward blocks
-    ia3_targets = ("k_proj", "v_proj", "linear_k", "linear_v", "key", "value", *ia3_inputs)
+    ia3_inputs: tuple[str, ...] = (
+        "output_dense",
+        "output.dense",
+        "fc2",
+    )  # second layers of feed-forward blocks
+    ia3_targets: tuple[str, ...] = (
+        "k_proj",
+        "v_proj",
+        "linear_k",
+        "linear_v",
+        "key",
+        "value",
+        *ia3_inputs,
+    )
 
     def __init__(
         self,
@@ -204,7 +207,8 @@ class Transformer(BackEnd):
         body = self.body(theirs) if has_head(content) else theirs
         state = body.state_dict()
         self.model.load_state_dict({name: state[name] for name in self.model.state_dict()})
-        return self.head(theirs) if has_head(content) and self.reads_as_published else None
+        is_read = self.reads_as_published and not content.get("add_adapter")
+        return self.head(theirs) if has_head(content) and is_read else None
 
     def read(self, folder: Path, config: PreTrainedConfig, with_head: bool) -> Any:
         """Return transformers' encoder, or its class with a classifier, with a folder's weights."""
@@ -233,72 +237,3 @@ def run_layers(
         x_BND = layer(x_BND, None)
     last = norm(x_BND)
     return BaseModelOutput(last, hidden_states=(*states, last) if all_layers else None)
-
-
-def has_head(config: Mapping[str, Any]) -> bool:
-    """Tell whether a config.json is that of a classifier on the last hidden states."""
-    names = config.get("architectures") or [""]
-    classifies = names[0].endswith(("ForAudioClassification", "ForSequenceClassification"))
-    return classifies and not config.get("use_weighted_layer_sum")
-
-
-def changes(model_type: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a config.json says otherwise than the defaults of its model type."""
-    known = AutoConfig.for_model(model_type).to_dict()
-    return {
-        key: value
-        for key, value in content.items()
-        if key in known and key not in NOT_ARCHITECTURE and value != known[key]
-    }
-
-
-def from_pretrained(auto: Any, folder: Path, config: PreTrainedConfig, **options: Any) -> Any:
-    """Return a model of transformers with all its weights from a local folder, as float32.
-
-    Raises `InputError` if that fails or leaves any random.
-    """
-    with quiet():
-        try:
-            model, report = auto.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                local_files_only=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **options,
-            )
-        except Exception as error:  # transformers raises of all kinds
-            raise InputError(
-                f"checkpoint={folder} holds no weights that can be read: {reason(error)}"
-            ) from error
-    missing = sorted(n for n in report["missing_keys"] if not n.endswith("masked_spec_embed"))
-    reshaped = sorted(name for name, *_ in report["mismatched_keys"])
-    if missing or reshaped:
-        what = f"{missing[0]} is missing" if missing else f"{reshaped[0]} has another shape"
-        more = len(missing) + len(reshaped) - 1
-        raise InputError(
-            f"checkpoint={folder} does not hold all weights of {config.model_type}: {what}"
-            f"{f', and {more} more differ' if more else ''}."
-        )
-    check_finite(f"checkpoint={folder}", model.state_dict())
-    return model
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from telling what it reads, and from drawing bars."""
-    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before[0])
-        if before[1]:
-            logging.enable_progress_bar()
-
-
-def reason(error: Exception) -> str:
-    """Return an error's message in one line."""
-    return textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...")

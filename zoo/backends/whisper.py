@@ -15,7 +15,8 @@ from transformers import PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from zoo.backends.transformer import Settings, Transformer, from_pretrained, run_layers
+from zoo.backends.hub import from_pretrained
+from zoo.backends.transformer import Settings, Transformer, run_layers
 from zoo.backends.windows import mean_over_windows
 from zoo.errors import InputError
 from zoo.frontends.whisper_mel import WINDOW_SECONDS, pad_to
