@@ -42,9 +42,9 @@ def shared() -> Path:
 def python() -> Run:
     """Run `python -m ...` as a user does, in a folder of the test's."""
 
-    def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, cwd: Path, timeout: int = 600) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", *arguments]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
 
     return run
 
