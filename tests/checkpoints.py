@@ -4,9 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers as hf
 
+import zoo
+from zoo.model import GenreModel
+
+RATE, NUM_CLASSES = 16_000, 5
 LAYERS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 BODY = {**LAYERS, "intermediate_size": 48}
 FILTERS = {
@@ -87,19 +92,30 @@ TINY: dict[str, tuple[Any, dict[str, Any], Any, dict[str, Any]]] = {
 }
 
 
+def noise(*shape: int) -> torch.Tensor:
+    return 0.3 * torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def save(model: Any, extractor: Any, folder: Path) -> Path:
+    """Save both, the model without the zeros and ones of its initialisation."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return folder
+
+
 def checkpoint(name: str, folder: Path, classes: int = 0) -> Path:
     """Write a checkpoint of a back end, with a classifier if there are `classes`; return its
     folder."""
     kind, options, extractor, settings = TINY[name]
     config = kind.config_class(**options)
-    torch.manual_seed(0)
     if classes:
         config.num_labels = classes
-        model = hf.AutoModelForAudioClassification.from_config(config)
-    else:
-        model = kind(config)
-    model.save_pretrained(folder)
-    extractor(**settings).save_pretrained(folder)
+        kind = hf.AutoModelForAudioClassification.from_config
+    save(kind(config), extractor(**settings), folder)
     if name == "mert":
         file = folder / "config.json"
         ours = {"model_type": "mert_model", "architectures": ["MERTModel"], "deepnorm": False}
@@ -107,9 +123,23 @@ def checkpoint(name: str, folder: Path, classes: int = 0) -> Path:
     return folder
 
 
-def features(folder: Path, x_BT: torch.Tensor) -> torch.Tensor:
+def load(name: str, folder: Path, **changes: Any) -> GenreModel:
+    """Return the model that a folder asks for, with other arguments of its back end."""
+    overrides = [f"model.backend.{key}={value}" for key, value in changes.items()]
+    return zoo.create_model(name, checkpoint=folder, overrides=overrides)
+
+
+def extracted(folder: Path, x_BT: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return what the checkpoint's own extractor gives for waveforms."""
     extractor = hf.AutoFeatureExtractor.from_pretrained(folder)
-    rate = extractor.sampling_rate
-    given = extractor(list(x_BT.numpy()), sampling_rate=rate, return_tensors="pt")
-    return given[extractor.model_input_names[0]]
+    given = extractor(list(x_BT.numpy()), sampling_rate=extractor.sampling_rate)
+    return {key: torch.from_numpy(np.stack(value)) for key, value in given.items()}
+
+
+@torch.no_grad()
+def published_logits(classifier: Any, folder: Path, x_BT: torch.Tensor) -> torch.Tensor:
+    """Return the logits of transformers' own class on features of its own extractor."""
+    model = classifier.from_pretrained(folder).eval()
+    logits = model(**extracted(folder, x_BT)).logits
+    assert logits.std(0).min() > 1e-4  # clips differ
+    return logits

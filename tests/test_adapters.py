@@ -3,8 +3,6 @@
 import copy
 import pickle
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_SYNTH
+from conftest import TINY_SYNTH, torchrun
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
@@ -301,11 +299,8 @@ def test_runs(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
     wav2vec2(tmp_path / "base")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", "2", "-m", "zoo.train", "finetune=lora", "checkpoint=base"]
-    done = subprocess.run(
-        [*command, *values(tmp_path / "run")], cwd=tmp_path, capture_output=True, text=True
-    )
+    given = ("finetune=lora", "checkpoint=base", *values(tmp_path / "run"))
+    done = torchrun(tmp_path, *given)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("layers, and the head") == 1
     assert read_result(tmp_path / "run").hardware.num_processes == 2

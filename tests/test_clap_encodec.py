@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import load, noise, save
+from checkpoints import load, noise, save
 from transformers import (
     ClapAudioConfig,
     ClapAudioModel,

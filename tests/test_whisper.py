@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoints import NUM_CLASSES, RATE, extracted, load, noise, published_logits, save
 from safetensors.torch import load_file, save_file
-from tiny import NUM_CLASSES, RATE, extracted, load, noise, published_logits, save
 from transformers import (
     WhisperConfig,
     WhisperFeatureExtractor,
@@ -52,9 +52,7 @@ def published(folder: Path) -> WhisperEncoder:
 @torch.no_grad()
 def test_scores_are_those_of_transformers_for_30_seconds(folder: Path) -> None:
     x_BT = noise(2, 30 * RATE) * torch.tensor([[1.0], [0.01]])
-    expected = published_logits(
-        WhisperForAudioClassification, WhisperFeatureExtractor, folder, x_BT
-    )
+    expected = published_logits(WhisperForAudioClassification, folder, x_BT)
     for short in (False, True):
         logits = load("whisper", folder, short=short)(x_BT)
         torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
@@ -66,7 +64,7 @@ def test_only_steps_of_the_clip_are_pooled(
     folder: Path, published: WhisperEncoder, frames: int
 ) -> None:
     x_BT = noise(2, 160 * frames)
-    output = published(**extracted(WhisperFeatureExtractor, folder, x_BT))
+    output = published(**extracted(folder, x_BT))
     expected = output.last_hidden_state[:, : math.ceil(frames / 2)].mean(1)
     features = load("whisper", folder).embed(x_BT)
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
@@ -95,9 +93,7 @@ def test_short_is_an_encoder_of_fewer_positions(folder: Path, published: Whisper
     assert not torch.allclose(padded.embed(x_BT), expected, atol=1e-3)
 
     entering = model.backend.encode(x_BCFN, True).hidden_states[0][:, :250]
-    silent = published(
-        **extracted(WhisperFeatureExtractor, folder, x_BT), output_hidden_states=True
-    )
+    silent = published(**extracted(folder, x_BT), output_hidden_states=True)
     torch.testing.assert_close(entering, silent.hidden_states[0][:, :250], atol=1e-5, rtol=1e-5)
 
 
