@@ -229,6 +229,14 @@ def test_strengths_must_be_positive(strengths: str, source: Path, tmp_path: Path
         train(compose("train", [*given, f"output_dir={tmp_path / 'run'}"]))
 
 
+@pytest.mark.parametrize("typed", ["[1e-3]", "[1, 0.1]", "[10]"])
+def test_strengths_may_be_written_as_any_numbers(typed: str) -> None:
+    assert all(
+        type(x) is float
+        for x in compose("train", ["finetune=head", f"finetune.l2={typed}"]).finetune.l2
+    )
+
+
 # --- a head that is no layer, elsewhere
 
 

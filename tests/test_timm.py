@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from conftest import TINY_SYNTH
+from safetensors.torch import save_file
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
@@ -14,7 +16,10 @@ from zoo.backends.base import BackEnd
 from zoo.backends.mn import MN
 from zoo.backends.timm import Timm
 from zoo.backends.windows import mean_over_windows
+from zoo.config import compose
 from zoo.errors import InputError
+from zoo.registry import build_named
+from zoo.train import main
 
 FAMILIES = [
     "resnet18",
@@ -227,3 +232,24 @@ def test_a_backbone_whose_modules_have_several_names_is_saved(tmp_path: Path) ->
 def test_batch_norms_over_several_gpus_keep_their_activations() -> None:
     model = convert_sync_batchnorm(zoo.create_model("mn"))
     assert "SyncBatchNormAct" in {type(module).__name__ for module in model.modules()}
+
+
+def test_a_probe_sees_spectrograms_around_zero(tmp_path: Path) -> None:
+    """Image weights know nothing of decibels, and a probe does not learn their statistics."""
+    torch.manual_seed(0)
+    backbone = timm.create_model("test_efficientnet")
+    save_file(backbone.state_dict(), tmp_path / "weights.safetensors")
+    given = ["model=timm", "model.backend.name=test_efficientnet", "finetune=head"]
+    given += [f"checkpoint={tmp_path / 'weights.safetensors'}", "clip_seconds=1", *TINY_SYNTH]
+    main(compose("train", [*given, f"output_dir={tmp_path / 'run'}", "threads=1"]))
+    norm = zoo.load_model(tmp_path / "run").backend.spec_bn
+    assert norm.running_mean.abs().item() > 5 and norm.running_var.item() > 5  # of decibels
+    assert norm.num_batches_tracked == 0
+
+
+def test_a_trained_norm_is_not_calibrated() -> None:
+    backend = build_named("model", "timm", {"name": "test_efficientnet"}, 1, 32)
+    backend.train()(torch.randn(2, 1, 32, 64))
+    before = backend.spec_bn.running_mean.clone()
+    backend.calibrate(torch.randn(2, 1, 32, 64) + 7)
+    assert torch.equal(backend.spec_bn.running_mean, before)

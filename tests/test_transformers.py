@@ -18,7 +18,7 @@ import zoo
 from zoo.checkpoint import write
 from zoo.config import compose
 from zoo.errors import InputError
-from zoo.finetune import source_of, take_weights
+from zoo.finetune import check, source_of, take_weights
 from zoo.frontends.whisper_mel import pad_to
 from zoo.model import GenreModel
 from zoo.registry import choices
@@ -161,6 +161,19 @@ def test_a_run_goes_on_when_its_checkpoint_is_gone(
     main(compose("train", [*given, "resume=true"]))
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["costs"]["epochs"] == 2 and result["licence"] == "mit"
+
+
+def test_a_key_that_transformers_alone_knows_may_be_added(folders: dict[str, Path]) -> None:
+    key = "model.backend.config.hidden_dropout"
+    model = load(f"checkpoint={folders['hubert']}", f"+{key}=0.35")
+    assert model.backend.model.config.hidden_dropout == 0.35
+    assert f"{key} is unknown" in refusal(f"checkpoint={folders['hubert']}", f"{key}=0.35")
+
+
+def test_probes_learn_no_attention(folders: dict[str, Path]) -> None:
+    given = ("finetune=head", "model.backend.pooling=attention")
+    with pytest.raises(InputError, match="finetune=head learns no attention"):
+        check(compose("train", [f"checkpoint={folders['hubert']}", *given]))
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(folders: dict[str, Path]) -> None:
