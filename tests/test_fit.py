@@ -44,7 +44,7 @@ def test_fits_sixteen_tracks(name: str, sixteen: Path, python: Run, tmp_path: Pa
         "zoo.train",
         f"model={name}",
         *data,
-        "epochs=40",
+        "epochs=60",
         "output_dir=run",
         cwd=tmp_path,
         timeout=3600,
