@@ -65,7 +65,6 @@ class Trainer(Training):
         self.forward_backward = Step(config, accelerator, weights)
         self.phases = read_phases(config.optimizer)
         self.phase = self.phases[0]
-        self.rate = 0.0  # of the last step
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             from timm.layers import (
                 convert_sync_batchnorm,
@@ -148,7 +147,9 @@ class Trainer(Training):
             if is_reading:
                 recent = self._checked(self.losses[max(0, index + 1 - LOG_STEPS) : index + 1])
                 end = self._expected_end()
-                bar.set_postfix(loss=f"{recent:.3f}", lr=f"{self.rate:.1e}", end=end)
+                bar.set_postfix(
+                    loss=f"{recent:.3f}", lr=f"{self._rate(progress.epoch, index):.1e}", end=end
+                )
             self._count_seconds()
             if is_reading or not on_gpus:  # which would have to wait for each other
                 self._heed(signals)
@@ -188,6 +189,10 @@ class Trainer(Training):
             )
             signals.stop()
 
+    def _rate(self, epoch: int, index: int) -> float:
+        step = epoch * self.chunks.steps_per_epoch + index
+        return learning_rate(step, self.total_steps, self.phase)
+
     def step(self, epoch: int, index: int) -> Tensor:
         """Take one optimiser step and return the loss, still on the device."""
         accelerator, rank = self.accelerator, self.accelerator.process_index
@@ -199,11 +204,9 @@ class Trainer(Training):
         target = torch.from_numpy(self.targets[rows]).to(accelerator.device)
         if not self.multilabel:
             target = functional.one_hot(target, len(self.raw.config.classes))
-        self.rate = learning_rate(
-            epoch * self.chunks.steps_per_epoch + index, self.total_steps, self.phase
-        )
+        rate = self._rate(epoch, index)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * group["scale"]
+            group["lr"] = rate * group["scale"]
         seed = step_seed(self.config.seed, epoch, index, rank)
         loss = self.forward_backward(self.model, self.raw, x_BT, target.float(), seed)
         if self.config.optimizer.clip_norm:
@@ -229,6 +232,7 @@ class Trainer(Training):
         metrics = evaluate(self.targets[self.validation_rows], scores, self.multilabel)
         metric, tie_break = metrics[PRIMARY[self.multilabel]], metrics.get("log_loss", 0.0)
         progress, loss = self.progress, self._checked(self.losses)
+        rate = self._rate(progress.epoch, progress.step - 1)
         progress.epoch, progress.step = progress.epoch + 1, 0
         better = (metric, -tie_break) > (progress.best_metric, -progress.best_loss)
         if better:
@@ -236,7 +240,7 @@ class Trainer(Training):
             progress.best_epoch = progress.epoch
             self.best_weights = {k: v.cpu().clone() for k, v in self.best.state_dict().items()}
         row = {"epoch": progress.epoch, "train_loss": loss}
-        row |= {"lr": self.rate, "seconds": progress.seconds}
+        row |= {"lr": rate, "seconds": progress.seconds}
         row |= {f"validation_{name}": value for name, value in metrics.items()}
         self.history.append(row)
         self.accelerator.log(row, step=progress.epoch * self.chunks.steps_per_epoch)
