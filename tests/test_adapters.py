@@ -154,7 +154,7 @@ def test_merged_is_what_was_trained(name: str, method: str) -> None:
     expected = logits(model)
     assert (expected - plain).abs().max() > 1e-3
     merge(model)
-    torch.testing.assert_close(logits(model), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits(model), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", METHODS)
