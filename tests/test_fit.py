@@ -44,7 +44,8 @@ def test_fits_sixteen_tracks(name: str, sixteen: Path, python: Run, tmp_path: Pa
         "zoo.train",
         f"model={name}",
         *data,
-        "epochs=60",
+        "epochs=40",
+        "augment.time_shift=0",  # a shifted track has a seam, by which a network may know it
         "output_dir=run",
         cwd=tmp_path,
         timeout=3600,
