@@ -95,6 +95,7 @@ def theirs(folder: Path) -> Work:
         train_dataset=data,
         data_collator=collate,
     )
+    trainer.remove_callback(transformers.PrinterCallback)
     return trainer.train
 
 

@@ -38,7 +38,7 @@ def load(config: Any, num_classes: int | None, overrides: Iterable[str] = ()) ->
                 f"not {name} with {frontend}."
             )
     elif source.kind == "file" and name != "timm":
-        model = load_published(name, source.path, frontend, num_classes, overrides)
+        model = load_published(name, source.path, frontend, overrides)
     else:
         model = _of_library(config, source, num_classes)
     _check_settings(config, model.config)

@@ -24,27 +24,20 @@ FRONT_ENDS = ("spec.", "hstft.")  # of these names only what is learned is of us
 SAME_NUMBERS = ("engine", "trainable")  # keys of a front end that leave its output as it is
 
 
-def load_published(
-    name: str,
-    file: Path,
-    frontend: str | None = None,
-    num_classes: int | None = None,
-    overrides: Iterable[str] = (),
-) -> GenreModel:
+def load_published(name: str, file: Path, frontend: str, overrides: Iterable[str]) -> GenreModel:
     """Return the model `name` with the weights of a file, to evaluate with.
 
     Settings are the published ones. Raises `InputError` for a file that cannot be read or holds
-    something else, and for another front end or number of classes.
+    something else, and for another front end.
     """
     if table_of(name) is None:
-        more = " (timm's own go to model.backend.checkpoint)" if name == "timm" else ""
         raise InputError(
-            f"checkpoint={file}: model={name} has no published weights{more}; "
+            f"checkpoint={file}: model={name} has no published weights; "
             f"those that have are {', '.join(_with_weights())}."
         )
     tensors = read_tensors(file)
-    chosen = [f"frontend={frontend}"] if frontend else []
-    config = compose("train", [f"model={name}", "recipe=published", *chosen, *overrides])
+    chosen = [f"model={name}", f"frontend={frontend}", "recipe=published"]
+    config = compose("train", [*chosen, *overrides])
     _check_frontend(file, name, config.frontend)
     model, names = _fitted(config, file, tensors)
     if differences := _differences(tensors, model, names):
@@ -52,9 +45,6 @@ def load_published(
             f"checkpoint={file} does not hold the weights of {name}: {differences}"
             f"{_owner(file, tensors)}."
         )
-    found = len(model.config.classes)
-    if num_classes not in (None, found):
-        raise InputError(f"checkpoint={file} has {found} classes, not {num_classes}.")
     check_finite(f"checkpoint={file}", tensors)
     state = {names[theirs]: tensor for theirs, tensor in tensors.items() if theirs in names}
     model.load_state_dict({**model.state_dict(), **state})
