@@ -195,7 +195,7 @@ def _unknown(content: Mapping[str, Any], key: str) -> str:
         if alike:
             best = difflib.get_close_matches(key, alike, cutoff=0)
             return f"{key} is unknown; did you mean {' or '.join(best)}?"
-    return f"{key} is unknown; {nearest(key, section or [*content, *groups()])}"
+    return f"{key} is unknown; {nearest(key, section or {*content, *groups()})}"
 
 
 def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

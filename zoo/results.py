@@ -21,7 +21,9 @@ SCORES = {"test": "scores.parquet", "validation": "scores_validation.parquet"}
 IDENTITY = ("track", "label", "artist", "group")  # columns of the scores beside `p:<class>`
 TOLERANCE = 1e-6  # between a run's metric and what its scores give
 INCIDENTAL = ("output_dir", "resume", "cache_dir", "threads", "tracker", "checkpoint_minutes")
-NOT_RECIPE = ("seed", "listen", *INCIDENTAL)
+INCIDENTAL += ("audit", "dataset.download", "prepare.engine", "prepare.workers", "prepare.verify")
+NOT_RECIPE = ("seed", "split", "listen", "prepare", *INCIDENTAL)
+NOT_RECIPE_OF_DATASET = ("fold", "path", "download")
 
 
 class Strict(BaseModel):
@@ -139,7 +141,7 @@ def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without what may differ between runs to be pooled."""
     kept: dict[str, Any] = {k: v for k, v in config.items() if k not in NOT_RECIPE}
     dataset = dict(kept.get("dataset", {}))
-    kept["dataset"] = {k: v for k, v in dataset.items() if k not in ("fold", "path")}
+    kept["dataset"] = {k: v for k, v in dataset.items() if k not in NOT_RECIPE_OF_DATASET}
     return kept
 
 

@@ -23,12 +23,14 @@ NULLABLE: dict[str, type] = {  # keys that may be null and are no argument of a 
     "dataset.shots": int,
     "finetune.targets": list,
     "listen": Path,
+    "split": str,
+    "prepare.workers": int,
 }
 COUNT, POSITIVE, SHARE = (1, math.inf), (0, math.inf), (0, 1)
 RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of their keys
     key: limits
     for keys, limits in {
-        "epochs min_steps patience threads listen_clips artists tracks": COUNT,
+        "epochs min_steps patience threads workers listen_clips artists tracks": COUNT,
         "sample_rate n_fft hop_length window_length stride": COUNT,
         "n_mels n_bins bins_per_octave bins_per_semitone n_octaves n_mfcc n_filters": COUNT,
         "n_harmonics channels features embed_dim depth num_heads patch_size frames": COUNT,

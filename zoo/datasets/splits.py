@@ -82,7 +82,7 @@ def with_splits(manifest: Manifest, folds: int | None, fold: int, seed: int) -> 
 
     The given split is kept (and a validation split taken from its training tracks if it has
     none), unless `folds` asks for others: then `fold` is the test, and the validation tracks come
-    from the rest. Without a given split, one of five folds is the test. Tracks without a split
+    from the rest. A column `fold` gives folds where there is no split. Without a given split, one of five folds is the test. Tracks without a split
     beside others that have one are left out. Raises `InputError` where tracks, classes or
     artists are too few for that.
     """
@@ -92,9 +92,12 @@ def with_splits(manifest: Manifest, folds: int | None, fold: int, seed: int) -> 
             "telling genres apart takes two or more."
         )
     given = set(manifest.frame["split"]) - {""}
-    if folds is None and fold:
+    is_folded = folds is None and not given and "fold" in manifest.frame
+    if folds is None and fold and not is_folded:
         raise InputError(f"dataset.fold={fold} needs dataset.folds, the number of folds to make.")
-    if folds is not None or not given:
+    if is_folded:
+        done = _take_stored(manifest, fold)
+    elif folds is not None or not given:
         done = _take_test(manifest, folds, fold, seed)
     else:
         for name in sorted({"train", "test"} - given):
@@ -129,6 +132,18 @@ def _take_test(manifest: Manifest, folds: int | None, fold: int, seed: int) -> M
         split_name=f"{by}-seed{seed}" if folds is None else f"{by}-{folds}fold-seed{seed}",
         fold=None if folds is None else fold,
     )
+
+
+def _take_stored(manifest: Manifest, fold: int) -> Manifest:
+    """Take one of the folds that the data set's own column `fold` names for the test, the next one
+    for validation; tracks without one are for training only."""
+    stored = manifest.frame["fold"].astype(str).fillna("")
+    names = sorted(set(stored) - {""}, key=lambda name: (len(name), name))
+    if not 0 <= fold < len(names):
+        raise InputError(f"dataset.fold={fold} must be one of 0 to {len(names) - 1}.")
+    chosen = {names[fold]: "test", names[(fold + 1) % len(names)]: "validation"}
+    split = stored.map(chosen).fillna("train")
+    return replace(manifest, frame=manifest.frame.assign(split=split), fold=fold)
 
 
 def _fairest(manifest: Manifest, assigned: np.ndarray) -> int:
