@@ -82,9 +82,9 @@ def with_splits(manifest: Manifest, folds: int | None, fold: int, seed: int) -> 
 
     The given split is kept (and a validation split taken from its training tracks if it has
     none), unless `folds` asks for others: then `fold` is the test, and the validation tracks come
-    from the rest. A column `fold` gives folds where there is no split. Without a given split, one of five folds is the test. Tracks without a split
-    beside others that have one are left out. Raises `InputError` where tracks, classes or
-    artists are too few for that.
+    from the rest. A column `fold` gives the folds where there is no split. Without either, one of
+    five folds is the test. Tracks without a split beside others that have one are left out. Raises
+    `InputError` where tracks, classes or artists are too few for that.
     """
     if len(manifest.classes) < 2:
         raise InputError(
