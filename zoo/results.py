@@ -20,8 +20,10 @@ FILE = "result.json"
 SCORES = {"test": "scores.parquet", "validation": "scores_validation.parquet"}
 IDENTITY = ("track", "label", "artist", "group")  # columns of the scores beside `p:<class>`
 TOLERANCE = 1e-6  # between a run's metric and what its scores give
-INCIDENTAL = ("output_dir", "resume", "cache_dir", "threads", "tracker", "checkpoint_minutes")
-INCIDENTAL += ("audit", "dataset.download", "prepare.engine", "prepare.workers", "prepare.verify")
+INCIDENTAL = (
+    *("output_dir", "resume", "cache_dir", "threads", "tracker", "checkpoint_minutes", "audit"),
+    *("dataset.download", "prepare.engine", "prepare.workers", "prepare.verify"),
+)
 NOT_RECIPE = ("seed", "split", "listen", "prepare", *INCIDENTAL)
 NOT_RECIPE_OF_DATASET = ("fold", "path", "download")
 
