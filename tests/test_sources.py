@@ -113,6 +113,15 @@ def test_one_recipe_wherever_the_checkpoint_lies(run: Path, tmp_path: Path) -> N
     assert recipe_hash(content, weights_hash(source)) not in hashes
 
 
+def test_from_scratch_a_checkpoint_gives_the_recipe_no_path(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "copy")
+    contents: list[Any] = [
+        OmegaConf.to_container(compose("train", [f"checkpoint={folder}", "finetune=scratch"]))
+        for folder in (run, tmp_path / "copy")
+    ]
+    assert recipe_hash(contents[0]) == recipe_hash(contents[1])
+
+
 def test_what_names_nothing_is_refused(tmp_path: Path, run: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert refusal(f"checkpoint={tmp_path / 'empty'}").endswith(

@@ -150,10 +150,9 @@ def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def recipe_hash(config: Mapping[str, Any], weights: str | None = None) -> str:
     """Return the hash of `recipe_config`; the `weights` that training started from count by their
     own hash, wherever their file was."""
-    kept = recipe_config(config)
-    if weights is not None:
-        backend = {**kept["model"]["backend"], "checkpoint": None}
-        kept |= {"checkpoint": weights, "model": {**kept["model"], "backend": backend}}
+    kept = recipe_config(config) | {"checkpoint": weights}
+    if "checkpoint" in (backend := kept["model"].get("backend", {})):
+        kept["model"] = {**kept["model"], "backend": {**backend, "checkpoint": None}}
     text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
