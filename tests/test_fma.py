@@ -58,7 +58,7 @@ def write_fma(root: Path) -> Path:
         table.writerow(["", *(name for _, name in pairs)])
         table.writerow(["track_id", *("" for _ in pairs)])
         for number, subset, split, artist, album, top, genres in TRACKS:
-            row = {pair: "" for pair in pairs}
+            row = dict.fromkeys(pairs, "")
             row |= {("set", "split"): split, ("set", "subset"): subset}
             row |= {("artist", "id"): artist, ("album", "id"): album}
             row |= {("track", "genre_top"): top, ("track", "genres_all"): genres}

@@ -24,7 +24,8 @@ def read_table(file: Path, columns: Sequence[str], separator: str = ",") -> pd.D
     Raises `InputError` for a file that cannot be read, or lacks a column.
     """
     with reading(file):
-        check_columns(file, columns, list(pd.read_csv(file, sep=separator, nrows=0)))
+        header = pd.read_csv(file, sep=separator, nrows=0).columns
+        check_columns(file, columns, [str(name) for name in header])
         table = pd.read_csv(
             file, sep=separator, usecols=list(columns), dtype=str, keep_default_na=False
         )
