@@ -212,6 +212,15 @@ def test_manifest_of_several_labels(tmp_path: Path) -> None:
     assert found.split("").select(np.array([False, True, True])).targets().shape == (2, 3)
 
 
+def test_tracks_without_a_label_where_tags_are_given(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"track": list("abc"), "label": ["rock|loud", "", "rock"]})
+    found = Manifest("m", frame, classes=("rock", "loud", "calm"), multilabel=True)
+    assert found.targets().tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert found.select(frame["label"] == "").targets().tolist() == [[0, 0, 0]]
+    assert "track b has no label" in refusal(Manifest, "m", frame, multilabel=True)
+    assert "track b has no label" in refusal(Manifest, "m", frame, classes=("rock", "loud"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -92,7 +92,8 @@ def in_classes_of(model: GenreModel, manifest: Manifest, names: dict[str, str | 
     Raises `InputError` for labels that the model does not have.
     """
     frame, classes = manifest.frame, model.config.classes
-    parts = frame["label"].str.split("|").map(lambda ps: [names.get(p, p) for p in ps])
+    multilabel = model.config.multilabel
+    parts = frame["label"].str.split("|").map(lambda ps: [names.get(p, p) for p in ps if p])
     unknown = sorted({p for ps in parts for p in ps if p is not None} - set(classes))
     if unknown:
         close = nearest(unknown[0], classes)
@@ -101,10 +102,10 @@ def in_classes_of(model: GenreModel, manifest: Manifest, names: dict[str, str | 
             "Give --label-map FILE with a line `their label: our class` for each that differs."
         )
     labels = parts.map(lambda ps: "|".join(p for p in ps if p is not None))
-    translated = frame.assign(label=labels)[labels != ""]
+    bare = frame["label"] == ""  # none of the tags fits
+    translated = frame.assign(label=labels)[(labels != "") | (bare & multilabel)]
     if translated.empty:
         raise InputError(f"{manifest.where}: --label-map leaves no track.")
-    multilabel = model.config.multilabel
     return replace(manifest, frame=translated, classes=classes, multilabel=multilabel)
 
 

@@ -107,7 +107,8 @@ def summary(data: Data) -> str:
     """Return what is there: tracks and hours by split, tracks by class."""
     seconds = pd.Series(data.store.lengths / data.store.sample_rate)
     frame = data.manifest.frame.assign(hours=seconds.to_numpy() / 3600)
-    labels = frame.assign(label=frame["label"].str.split("|")).explode("label")
+    labels = frame.assign(label=frame["label"].replace("", "no label").str.split("|"))
+    labels = labels.explode("label")
     by_class = labels.pivot_table(index="label", columns="split", values="track", aggfunc="count")
     by_class = by_class.reindex(columns=[s for s in SPLITS if s in by_class]).fillna(0).astype(int)
     hours = frame.groupby("split")["hours"].sum()

@@ -186,7 +186,8 @@ def read_scores(file: Path, classes: Iterable[str]) -> tuple[pd.DataFrame, np.nd
     missing = {*IDENTITY, *columns.values()} - set(table.columns)
     if missing:
         raise InputError(f"{file} has no column {sorted(missing)[0]!r}: it is not a score table.")
-    unknown = set(table["label"].astype(str).str.split("|").explode().str.strip()) - columns.keys()
+    unknown = set(table["label"].astype(str).str.split("|").explode().str.strip())
+    unknown -= {"", *columns}
     if unknown:
         raise InputError(f"{file} has the label {min(unknown)!r}, which is none of the classes.")
     return table[list(IDENTITY)], table[list(columns.values())].to_numpy()
@@ -197,14 +198,18 @@ def pooled_scores(folders: Sequence[Path], protocol: Protocol) -> tuple[np.ndarr
     the other, from their score tables alone. Raises `InputError` where folds share a track."""
     files = [folder / SCORES["test"] for folder in folders]
     parts = [read_scores(file, protocol.classes) for file in files]
-    tracks = Manifest(
+    tracks = _manifest(pd.concat([tracks for tracks, _ in parts]), files, protocol)
+    return tracks.targets(), np.concatenate([probabilities for _, probabilities in parts])
+
+
+def _manifest(tracks: pd.DataFrame, files: Sequence[Path], protocol: Protocol) -> Manifest:
+    return Manifest(
         protocol.dataset,
-        pd.concat([tracks for tracks, _ in parts]),
+        tracks,
         source=", ".join(map(str, files)),
         classes=tuple(protocol.classes),
         multilabel=protocol.multilabel,
     )
-    return tracks.targets(), np.concatenate([probabilities for _, probabilities in parts])
 
 
 def contrast_accuracy(folders: Sequence[Path], protocol: Protocol) -> dict[str, float]:
@@ -255,7 +260,8 @@ def checked_run(folder: Path) -> Run:
     run = Run(folder, read_result(folder))
     result, file = run.result, folder / SCORES["test"]
     tracks, _ = read_scores(file, result.protocol.classes)
-    if Manifest("", tracks, str(file)).fingerprint() != result.protocol.test_fingerprint:
+    manifest = _manifest(tracks, [file], result.protocol)
+    if manifest.fingerprint() != result.protocol.test_fingerprint:
         raise InputError(f"{file} holds other tracks or labels than those that {FILE} names.")
     computed = _measure([run]).metrics.get(result.primary, np.nan)
     stored = result.metrics.get("test", {}).get(result.primary, np.nan)

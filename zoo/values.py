@@ -35,6 +35,7 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
         "n_mels n_bins bins_per_octave bins_per_semitone n_octaves n_mfcc n_filters": COUNT,
         "n_harmonics channels features embed_dim depth num_heads patch_size frames": COUNT,
         "shots neighbours rank alpha": COUNT,
+        "split_number": (0, 4),
         "batch_size micro_batch_size folds": (2, math.inf),
         "clip_seconds seconds max_seconds": (0.1, math.inf),
         "std": (1e-6, math.inf),

@@ -19,7 +19,8 @@ IDENTITY = ("track", "path", "label", "split", "artist", "group")
 class Manifest:
     """A validated table of tracks: `track` (unique), `path`, `label` (several joined by `|`),
     `split` (train, validation, test, or empty: not assigned), `artist` and `group` (may be empty),
-    and whatever else the data set offers.
+    and whatever else the data set offers. A track may be without any label (none of the tags fits)
+    where `classes` are given and `multilabel` is true.
 
     `source` is the file or folder that messages name. Raises `InputError` for tables that no
     model can be trained on.
@@ -33,7 +34,7 @@ class Manifest:
     contrasts: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # pairs to tell apart
     licence: str = ""
     citation: str = ""
-    classes: tuple[str, ...] = ()  # sorted; derived from the labels unless given
+    classes: tuple[str, ...] = ()  # derived from the labels, and sorted, unless given
     multilabel: bool | None = None  # derived likewise
 
     def __post_init__(self) -> None:
@@ -44,7 +45,7 @@ class Manifest:
             frame[column] = frame[column].str.normalize("NFC").str.strip()
         frame["label"] = frame["label"].map(_tidy)
         frame["split"] = frame["split"].str.lower().replace(SPLIT_ALIASES)
-        _check(frame, self.where)
+        _check(frame, self.where, unlabelled=bool(self.classes and self.multilabel))
         object.__setattr__(self, "frame", frame)
         if not self.classes:
             object.__setattr__(self, "classes", tuple(sorted(set(labels_of(frame)))))
@@ -89,16 +90,18 @@ def _tidy(label: str) -> str:
 
 
 def labels_of(frame: pd.DataFrame) -> pd.Series:
-    """Return each label of each track; the index repeats where a track has several."""
-    return frame["label"].str.split("|").explode()
+    """Return each label of each track; the index repeats where a track has several, and is without
+    tracks that have none."""
+    labels = frame["label"].str.split("|").explode()
+    return labels[labels != ""]
 
 
-def _check(frame: pd.DataFrame, where: str) -> None:
+def _check(frame: pd.DataFrame, where: str, unlabelled: bool) -> None:
     if frame.empty:
         raise InputError(f"{where} has no tracks.")
-    unlabelled = frame["track"][frame["label"] == ""]
-    if len(unlabelled):
-        raise InputError(f"{where}: track {unlabelled.iloc[0]} has no label; each needs one.")
+    bare = frame["track"][frame["label"] == ""]
+    if len(bare) and not unlabelled:
+        raise InputError(f"{where}: track {bare.iloc[0]} has no label; each needs one.")
     for column in ("track", "path"):
         twice = frame[column][frame[column].duplicated() & (frame[column] != "")]
         if len(twice):
@@ -113,11 +116,12 @@ def _check(frame: pd.DataFrame, where: str) -> None:
 
 
 def encode_labels(labels: pd.Series, classes: Sequence[str], multilabel: bool) -> np.ndarray:
-    """Return class indices `[B]`, or for several labels, joined by `|`, zeros and ones `[B,K]`."""
+    """Return class indices `[B]`, or for several labels, joined by `|`, or none, zeros and ones
+    `[B,K]`."""
     index = {name: i for i, name in enumerate(classes)}
     if not multilabel:
         return labels.map(index).to_numpy(np.int64)
     targets = np.zeros((len(labels), len(classes)), np.int64)
     for row, label in enumerate(labels):
-        targets[row, [index[part.strip()] for part in label.split("|")]] = 1
+        targets[row, [index[part.strip()] for part in label.split("|") if part]] = 1
     return targets

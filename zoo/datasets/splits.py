@@ -24,6 +24,8 @@ def assign_folds(manifest: Manifest, num_folds: int, seed: int) -> np.ndarray:
     targets = manifest.targets()
     if targets.ndim == 1:
         targets = np.eye(len(manifest.classes), dtype=np.int64)[targets]
+    bare = targets.sum(axis=1) == 0  # tracks without a label are a class of their own
+    targets = np.column_stack([targets, bare])
     counts = pd.DataFrame(targets).groupby(manifest.units.to_numpy()).sum()
     if len(counts) < num_folds:
         raise InputError(
@@ -109,7 +111,7 @@ def with_splits(manifest: Manifest, folds: int | None, fold: int, seed: int) -> 
     if not (done.frame["split"] == "validation").any():
         done = _take_validation(done, seed)
     labels = {name: set(part) for name, part in labels_of(done.frame).groupby(done.frame["split"])}
-    missing = labels["test"] - labels["train"]
+    missing = labels.get("test", set()) - labels.get("train", set())
     if missing:
         raise InputError(
             f"{manifest.where}: class {min(missing)} is in the test split but has no training "
