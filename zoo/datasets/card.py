@@ -6,6 +6,10 @@ from pathlib import Path
 from zoo.errors import InputError
 
 
+class MissingError(InputError):
+    """A data set is not where `dataset.path` says: what `dataset.download=true` may mend."""
+
+
 @dataclass(frozen=True)
 class Archive:
     """A file that may be downloaded; archives are unpacked below `dataset.path`."""
@@ -30,11 +34,29 @@ class Card:
     # the publisher does not allow it
 
     @property
+    def about(self) -> str:
+        """What people should know of it, in a few lines."""
+        lines = [f"{self.name}: {self.size}", f"cite {self.citation}", f"licence: {self.licence}"]
+        return "\n".join([*lines, f"from {self.places}"])
+
+    @property
+    def places(self) -> str:
+        """Where to get it."""
+        return " or ".join((self.home, *self.alternatives))
+
+    @property
     def where(self) -> str:
         """Where to get it and how to lay it out; ends a message."""
-        places = " or ".join((self.home, *self.alternatives))
         offer = " (or let dataset.download=true fetch it)" if self.archives else ""
-        return f"get it at {places}{offer}; dataset.path must hold {self.layout}."
+        return f"get it at {self.places}{offer}; dataset.path must hold {self.layout}."
+
+    @property
+    def refusal(self) -> str:
+        """Why `dataset.download=true` fetches nothing, where it does not."""
+        return (
+            f"dataset.download=true does not fetch {self.name}, for want of a licence or of a link "
+            f"that allows it (licence: {self.licence}); {self.where}"
+        )
 
     def root(self, path: Path | None) -> Path:
         """Return `dataset.path`. Raises `InputError` that says where to get the data set."""
@@ -43,9 +65,9 @@ class Card:
                 f"dataset.path is not set: dataset={self.name} needs dataset.path=DIR; {self.where}"
             )
         if not Path(path).is_dir():
-            raise InputError(f"dataset.path={path} is not a folder; {self.where}")
+            raise MissingError(f"dataset.path={path} is not a folder; {self.where}")
         return Path(path)
 
     def missing(self, root: Path, file: str) -> InputError:
         """Return the error for a file of the data set's own that `dataset.path` lacks."""
-        return InputError(f"dataset.path={root} has no {file}; {self.where}")
+        return MissingError(f"dataset.path={root} has no {file}; {self.where}")
