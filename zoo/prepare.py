@@ -94,7 +94,7 @@ def presence(manifest: Manifest, card: Card | None) -> str:
     counts = missing["split"].value_counts()
     by_split = ", ".join(f"{split} {counts[split]}" for split in SPLITS if split in counts)
     lines = [f"{len(missing)} of {num_files} files are missing ({by_split}):"]
-    lines += missing["path"].head(NUM_NAMED)
+    lines += missing["path"].head(NUM_NAMED).tolist()
     return "\n  ".join([*lines, card.where] if card else lines)
 
 

@@ -54,8 +54,8 @@ class Card:
     def refusal(self) -> str:
         """Why `dataset.download=true` fetches nothing, where it does not."""
         return (
-            f"dataset.download=true does not fetch {self.name}, for want of a licence or of a link "
-            f"that allows it (licence: {self.licence}); {self.where}"
+            f"dataset.download=true knows no link of {self.name} that may be fetched (licence: "
+            f"{self.licence}); {self.where}"
         )
 
     def root(self, path: Path | None) -> Path:

@@ -1,6 +1,5 @@
 """Downloads of what a `Card` offers: continued where they were cut, verified, unpacked."""
 
-import gzip
 import hashlib
 import lzma
 import shutil
@@ -18,21 +17,21 @@ import requests
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3 import Retry
-from urllib3.exceptions import NameResolutionError
+from urllib3.exceptions import NameResolutionError, NewConnectionError, TimeoutError
 
 from zoo.datasets.card import Archive, Card
 from zoo.errors import InputError
 
 TIMEOUT = 30  # seconds without a byte
-BLOCK = 2**20  # bytes
+BLOCK = 2**16  # bytes; of a block that is cut nothing is kept
 RETRY = Retry(  # before a body has begun; waits 0, 1 and 2 s
     total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
 )
 CUT = (requests.exceptions.ChunkedEncodingError, requests.ConnectionError, requests.Timeout)
 ZIP, TAR = (".zip",), (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DAMAGED = (  # what Python raises for archives that are; RuntimeError: encrypted
-    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, RuntimeError),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError),
+    OSError,  # without a number: of gzip and bz2
 )
 
 
@@ -124,13 +123,15 @@ def _attempt(session: requests.Session, url: str, part: Path) -> bool:
 def _reason(error: requests.RequestException) -> str:
     if error.response is not None:
         return f"{error.response.status_code} {error.response.reason}"
-    cause = getattr(error.args[0], "reason", None) if error.args else None
+    outer = error.args[0] if error.args else None
+    cause = getattr(outer, "reason", outer)
     if isinstance(cause, NameResolutionError):
         return "its host is unknown, or there is no network"
-    if isinstance(error, requests.Timeout):
+    if isinstance(cause, NewConnectionError):  # a TimeoutError too
+        return "there was no connection"
+    if isinstance(cause, TimeoutError):
         return f"no answer within {TIMEOUT} s"
-    is_cut = isinstance(error, CUT)
-    return "the connection was refused or cut" if is_cut else str(error)
+    return "the connection was cut" if isinstance(error, CUT) else str(error)
 
 
 def _verify(archive: Archive, file: Path) -> None:
@@ -162,6 +163,8 @@ def unpack(file: Path, folder: Path) -> None:
             with stream, target.open("wb") as out:
                 shutil.copyfileobj(stream, out, BLOCK)
     except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         file.unlink()
         raise InputError(f"{file} is damaged ({error}) and removed: fetch it again.") from error
 
@@ -180,6 +183,8 @@ def _members(file: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 yield member.name, stream
             elif not member.isdir():
                 raise InputError(f"{file} is unsafe: {member.name} in it is a link or a device.")
+        while tarred.fileobj.read(BLOCK):  # to the end, where compression keeps its checksum
+            pass
 
 
 def _check_path(name: str, file: Path) -> None:
