@@ -31,7 +31,7 @@ class Card:
     layout: str  # what dataset.path must hold
     alternatives: tuple[str, ...] = ()  # other places that have it
     archives: tuple[Archive, ...] = ()  # what dataset.download=true fetches; none: the licence or
-    # the publisher does not allow it
+    # the publisher does not allow it, or there is no link that works
 
     @property
     def about(self) -> str:

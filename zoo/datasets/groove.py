@@ -63,12 +63,9 @@ def load(
     info = info[info["audio_filename"] != ""]
     if beat_type != "all":
         info = info[info["beat_type"] == beat_type]
-    frame = info.assign(
-        track=info["id"],
+    frame = info.rename(columns={"id": "track", "drummer": "artist", "session": "group"}).assign(
         path=[str(file.parent.absolute() / name) for name in info["audio_filename"]],
         label=info["style"].str.partition("/")[0],
-        artist=info["drummer"],
-        group=info["session"],
     )
     if protocol == "drummer":
         frame["split"] = frame["artist"].map(HELD_OUT).fillna("train")
@@ -76,7 +73,7 @@ def load(
     complete = [style for style, splits in held.items() if splits >= set(PROTOCOLS[protocol])]
     return Manifest(
         name="groove" if beat_type == "beat" else f"groove-{beat_type}",
-        frame=frame[frame["label"].isin(complete)].drop(columns=[*COLUMNS[:4], "audio_filename"]),
+        frame=frame[frame["label"].isin(complete)],
         source=str(file),
         split_name=protocol,
         licence=CARD.licence,
