@@ -117,8 +117,12 @@ def test_reasons_for_what_is_not_audio(tmp_path):
     (tmp_path / "noise.wav").write_bytes(np.random.default_rng(0).bytes(5_000))
     (tmp_path / "empty.wav").touch()
     (tmp_path / "a.raw").write_bytes(bytes(100))
+    for headerless in ("a.au", "a.vox"):  # libsndfile takes any bytes for telephone speech
+        (tmp_path / headerless).write_bytes(bytes(range(256)) * 100)
     (tmp_path / "folder.wav").mkdir()
     assert reason(tmp_path / "text.mp3") == "cannot be decoded: Format not recognised."
+    assert reason(tmp_path / "a.au") == "cannot be decoded: Format not recognised."
+    assert reason(tmp_path / "a.vox") == "cannot be decoded: Format not recognised."
     assert reason(tmp_path / "noise.wav") == "cannot be decoded: Format not recognised."
     assert reason(tmp_path / "empty.wav") == "is empty"
     assert reason(tmp_path / "a.raw").startswith("cannot be decoded: ")

@@ -35,6 +35,9 @@ def test_wheel_holds_all_configs(installed: Path) -> None:
     ours = {f.relative_to(configs_dir()) for f in configs_dir().rglob("*.yaml")}
     assert {f.relative_to(packaged) for f in packaged.rglob("*.yaml")} == ours
     assert (installed / "leaderboard" / "__main__.py").exists()
+    facts = Path(zoo.__file__).parent / "datasets" / "facts"
+    held = {f.name for f in (installed / "zoo" / "datasets" / "facts").iterdir()}
+    assert held == {f.name for f in facts.iterdir()} and held
     assert not (installed / "tests").exists()
 
 

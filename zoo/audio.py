@@ -46,6 +46,8 @@ def decode(path: str | PathLike[str], sample_rate: int) -> NDArray[np.int16]:
     except sf.LibsndfileError as error:
         raise AudioError(f"cannot be decoded: {_words(error)}") from error
     with file:
+        if file.format == "RAW":  # libsndfile's guess for .au, .vox and others without a header
+            raise AudioError("cannot be decoded: Format not recognised.")
         blocks = _resampled(_mono_blocks(file, path), file.samplerate, sample_rate)
         samples = np.concatenate([np.empty(0, np.int16), *map(to_int16, blocks)])
     if len(samples) < MIN_SECONDS * sample_rate:

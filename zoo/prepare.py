@@ -1,12 +1,16 @@
 """`python -m zoo.prepare dataset=NAME`: from a data set's name to decoded audio.
 
-usage: python -m zoo.prepare [model=NAME] [dataset=NAME] [dataset.path=PATH] [listen=DIR]
+usage: python -m zoo.prepare [model=NAME] [dataset=NAME] [dataset.path=PATH]
+                             [dataset.download=true] [listen=DIR]
 """
 
+import inspect
+import os
 import re
 import shutil
 import sys
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,14 @@ import numpy as np
 import pandas as pd
 
 from zoo.datasets.base import IDENTITY, SPLITS, Manifest
+from zoo.datasets.card import Card, MissingError
 from zoo.datasets.splits import with_shots, with_splits
 from zoo.decoding import prepare
 from zoo.errors import InputError
-from zoo.registry import build
+from zoo.registry import build, locate
 from zoo.store import Store, default_cache
+
+NUM_NAMED = 5  # of the files that are missing or left out
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,54 @@ class Data:
         )
 
 
+def card_of(config: Any) -> Card | None:
+    """Return the card of the chosen data set; one's own music has none."""
+    module = inspect.getmodule(locate(config.dataset._target_))
+    return getattr(module, "CARD", None)
+
+
 def build_manifest(config: Any) -> Manifest:
-    """Return the chosen data set as it is."""
+    """Return the chosen data set as it is; with `dataset.download`, what is missing is fetched."""
+    card = card_of(config)
+    if card is not None and config.dataset.download:
+        return _fetched(config, card)
     return build(config.dataset, cache_folder(config))
+
+
+def _fetched(config: Any, card: Card) -> Manifest:
+    try:
+        manifest = build(config.dataset, cache_folder(config))
+    except MissingError as error:
+        if not card.archives:
+            raise InputError(card.refusal) from error
+    else:
+        if not is_missing(manifest).any():
+            return manifest
+        if not card.archives:
+            print(card.refusal, file=sys.stderr)
+            return manifest
+    from zoo.datasets.download import fetch  # requests takes a while to import
+
+    fetch(card, Path(config.dataset.path))
+    return build(config.dataset, cache_folder(config))
+
+
+def is_missing(manifest: Manifest) -> pd.Series:
+    """Tell of each track whether its file is not there."""
+    return ~manifest.frame["path"].map(os.path.exists).astype(bool)
+
+
+def presence(manifest: Manifest, card: Card | None) -> str:
+    """Return how many files are missing in each split, the first of them, and where to get them."""
+    missing = manifest.frame[is_missing(manifest)]
+    num_files = len(manifest.frame)
+    if missing.empty:
+        return f"all {num_files} files are there"
+    counts = missing["split"].value_counts()
+    by_split = ", ".join(f"{split} {counts[split]}" for split in SPLITS if split in counts)
+    lines = [f"{len(missing)} of {num_files} files are missing ({by_split}):"]
+    lines += missing["path"].head(NUM_NAMED).tolist()
+    return "\n  ".join([*lines, card.where] if card else lines)
 
 
 def load_manifest(config: Any) -> Manifest:
@@ -72,7 +124,7 @@ def decode_tracks(
     store, left_out = prepare(frame["path"].tolist(), sample_rate, cache_folder(config))
     if len(left_out):
         _report(left_out, len(frame), report_to)
-        _check_share(manifest, left_out, config.dataset.max_bad, report_to)
+        _check_share(manifest, left_out, config.dataset.max_bad, card_of(config))
     place = {path: i for i, path in enumerate(store.paths)}
     kept = manifest.select(frame["path"].isin(place.keys()))
     for split in set(SPLITS) & set(frame["split"]) - set(kept.frame["split"]):
@@ -83,8 +135,9 @@ def decode_tracks(
 
 def _report(left_out: pd.DataFrame, num_tracks: int, folder: Path | None) -> None:
     print(f"{len(left_out)} of {num_tracks} tracks are left out:", file=sys.stderr)
-    for path, reason in left_out.head(5).itertuples(index=False):
-        print(f"  {path} {reason}", file=sys.stderr)
+    for reason, paths in islice(left_out.groupby("reason", sort=False)["path"], NUM_NAMED):
+        more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+        print(f"  {paths.iloc[0]} {reason}{more}", file=sys.stderr)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         left_out.to_csv(folder / "left_out.csv", index=False)
@@ -92,14 +145,15 @@ def _report(left_out: pd.DataFrame, num_tracks: int, folder: Path | None) -> Non
 
 
 def _check_share(
-    manifest: Manifest, left_out: pd.DataFrame, most: float, folder: Path | None
+    manifest: Manifest, left_out: pd.DataFrame, most: float, card: Card | None
 ) -> None:
     share = len(left_out) / len(manifest.frame)
     if share > most:
         path, reason = left_out.iloc[0]
         raise InputError(
             f"{manifest.where}: {share:.0%} of the files are missing or broken "
-            f"(the first: {path} {reason}); mend them, or raise dataset.max_bad."
+            f"(the first: {path} {reason}); mend them, or raise dataset.max_bad"
+            + (f"; {card.where}" if card else ".")
         )
 
 
@@ -145,9 +199,13 @@ def write_split(manifest: Manifest, folder: Path) -> None:
 
 def main(config: Any) -> None:
     """Prepare what training with this configuration would read."""
-    frontend = build(config.frontend)
-    data = decode_tracks(load_manifest(config), config, frontend.sample_rate)
-    print(summary(data))
+    sample_rate, card = build(config.frontend).sample_rate, card_of(config)
+    if card is not None:
+        print(card.about, end="\n\n", flush=True)
+    manifest = load_manifest(config)
+    print(presence(manifest, card), flush=True)
+    data = decode_tracks(manifest, config, sample_rate)
+    print(f"\n{summary(data)}")
     if config.listen:
         listen(data, Path(config.listen), config.listen_clips)
     free = shutil.disk_usage(cache_folder(config)).free / 2**30

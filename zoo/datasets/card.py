@@ -6,6 +6,10 @@ from pathlib import Path
 from zoo.errors import InputError
 
 
+class MissingError(InputError):
+    """A data set is not where `dataset.path` says: what `dataset.download=true` may mend."""
+
+
 @dataclass(frozen=True)
 class Archive:
     """A file that may be downloaded; archives are unpacked below `dataset.path`."""
@@ -27,14 +31,32 @@ class Card:
     layout: str  # what dataset.path must hold
     alternatives: tuple[str, ...] = ()  # other places that have it
     archives: tuple[Archive, ...] = ()  # what dataset.download=true fetches; none: the licence or
-    # the publisher does not allow it
+    # the publisher does not allow it, or there is no link that works
+
+    @property
+    def about(self) -> str:
+        """What people should know of it, in a few lines."""
+        lines = [f"{self.name}: {self.size}", f"cite {self.citation}", f"licence: {self.licence}"]
+        return "\n".join([*lines, f"from {self.places}"])
+
+    @property
+    def places(self) -> str:
+        """Where to get it."""
+        return " or ".join((self.home, *self.alternatives))
 
     @property
     def where(self) -> str:
         """Where to get it and how to lay it out; ends a message."""
-        places = " or ".join((self.home, *self.alternatives))
         offer = " (or let dataset.download=true fetch it)" if self.archives else ""
-        return f"get it at {places}{offer}; dataset.path must hold {self.layout}."
+        return f"get it at {self.places}{offer}; dataset.path must hold {self.layout}."
+
+    @property
+    def refusal(self) -> str:
+        """Why `dataset.download=true` fetches nothing, where it does not."""
+        return (
+            f"dataset.download=true knows no link of {self.name} that may be fetched (licence: "
+            f"{self.licence}); {self.where}"
+        )
 
     def root(self, path: Path | None) -> Path:
         """Return `dataset.path`. Raises `InputError` that says where to get the data set."""
@@ -43,9 +65,9 @@ class Card:
                 f"dataset.path is not set: dataset={self.name} needs dataset.path=DIR; {self.where}"
             )
         if not Path(path).is_dir():
-            raise InputError(f"dataset.path={path} is not a folder; {self.where}")
+            raise MissingError(f"dataset.path={path} is not a folder; {self.where}")
         return Path(path)
 
     def missing(self, root: Path, file: str) -> InputError:
         """Return the error for a file of the data set's own that `dataset.path` lacks."""
-        return InputError(f"dataset.path={root} has no {file}; {self.where}")
+        return MissingError(f"dataset.path={root} has no {file}; {self.where}")

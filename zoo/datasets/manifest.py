@@ -23,7 +23,7 @@ def load(cache: Path, *, path: Path | None = None) -> Manifest:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"dataset.path={file} is not a file; give a CSV or Parquet manifest.")
-    frame = _read(file).rename(columns=lambda name: str(name).strip())
+    frame = read_table(file).rename(columns=lambda name: str(name).strip())
     if frame.columns.has_duplicates:
         raise InputError(f"{file} has two columns {frame.columns[frame.columns.duplicated()][0]}.")
     for column in ("path", "label"):
@@ -48,7 +48,8 @@ def _absolute(folder: Path, name: str) -> str:
     return str(folder / os.path.expanduser(name))  # noqa: PTH111 (Path's fails for no user's ~name)
 
 
-def _read(file: Path) -> pd.DataFrame:
+def read_table(file: Path) -> pd.DataFrame:
+    """Read CSV (as text) or Parquet. Raises `InputError` for what is neither."""
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(file, dtype_backend="numpy_nullable")
