@@ -154,6 +154,18 @@ def test_archives_are_unpacked_and_files_put_where_they_belong(
     assert "x.zip was fetched before; remove" in capsys.readouterr().out
 
 
+def test_the_parts_of_an_archive_are_joined(server: Server, tmp_path: Path) -> None:
+    whole = zipped({"1.wav": PAYLOAD, "2.wav": b"two"})
+    at = [0, 1_000_000, 1_000_001, len(whole)]
+    server.files = {f"/x.zip.00{i + 1}": whole[at[i] : at[i + 1]] for i in range(3)}
+    server.cuts = [400_000]
+    urls = [server.url + name for name in server.files]
+    archive = Archive(urls[0], checksum(whole), more=tuple(urls[1:]))
+    download.fetch(card(archive), tmp_path)
+    assert names(tmp_path) == [".download.lock", "1.wav", "2.wav", "x.zip.fetched"]
+    assert (tmp_path / "1.wav").read_bytes() == PAYLOAD
+
+
 def test_a_cut_download_continues(server: Server, tmp_path: Path) -> None:
     server.files = {"/x.bin": PAYLOAD}
     server.cuts = [1_100_000] if not server.knows_ranges else [1_100_000, 500_000, 200_000]

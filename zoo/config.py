@@ -185,7 +185,7 @@ def _unknown(content: Mapping[str, Any], key: str) -> str:
     takers = [f"{group}={choice}" for choice in choices(group) if offers(group, choice, rest)]
     if takers:
         chosen = f"{group}={content.get(group, {}).get('name')}"
-        return f"{key} is not a key of {chosen}, but of {' and '.join(takers)}."
+        return f"{key} is not a key of {chosen}, but of {', '.join(takers)}."
     known = [*_keys(content), *groups()]
     section = [k for k in known if k.startswith(f"{group}.")]
     ends = {k.rpartition(".")[2] for k in known}

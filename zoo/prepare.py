@@ -49,8 +49,13 @@ class Data:
 
 
 def card_of(config: Any) -> Card | None:
-    """Return the card of the chosen data set; one's own music has none."""
-    module = inspect.getmodule(locate(config.dataset._target_))
+    """Return the card of the chosen data set; one's own music has none.
+
+    A module has `CARD`, or `card`, a function of the arguments that say what is to be fetched.
+    """
+    module: Any = inspect.getmodule(locate(config.dataset._target_))
+    if hasattr(module, "card"):
+        return module.card(**config.dataset)
     return getattr(module, "CARD", None)
 
 

@@ -17,6 +17,7 @@ class Archive:
     url: str
     checksum: str = ""  # as published, such as "sha256:21559f..."; empty: none is published
     folder: str = ""  # below dataset.path, where it is unpacked or put
+    more: tuple[str, ...] = ()  # URLs of its other parts, where it is published in several
 
 
 @dataclass(frozen=True)

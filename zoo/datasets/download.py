@@ -51,18 +51,23 @@ def fetch(card: Card, folder: Path) -> None:
 
 def _fetch_one(archive: Archive, card: Card, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    name = unquote(PurePosixPath(urlsplit(archive.url).path).name)
+    urls = (archive.url, *archive.more)
+    name = _name(archive.url).removesuffix(".001")
     part, done = folder / f"{name}.part", folder / f"{name}.fetched"
     if done.exists():
         print(f"{name} was fetched before; remove {done} to fetch it again")
         return
-    try:
-        _download(archive.url, part)
-    except requests.RequestException as error:
-        raise InputError(
-            f"{archive.url} cannot be fetched ({_reason(error)}); {card.name} may be had at "
-            f"{card.places}, and dataset.path must hold {card.layout}."
-        ) from error
+    pieces = [folder / f"{_name(url)}.part" for url in urls]
+    for url, piece in zip(urls, pieces, strict=True):
+        try:
+            _download(url, piece)
+        except requests.RequestException as error:
+            raise InputError(
+                f"{url} cannot be fetched ({_reason(error)}); {card.name} may be had at "
+                f"{card.places}, and dataset.path must hold {card.layout}."
+            ) from error
+    if pieces != [part]:
+        _join(pieces, part)
     _verify(archive, part)
     if name.endswith((*ZIP, *TAR)):
         unpack(part, folder)
@@ -70,6 +75,20 @@ def _fetch_one(archive: Archive, card: Card, folder: Path) -> None:
     else:
         part.replace(folder / name)
     done.touch()
+
+
+def _name(url: str) -> str:
+    return unquote(PurePosixPath(urlsplit(url).path).name)
+
+
+def _join(pieces: list[Path], whole: Path) -> None:
+    """Put the pieces one after the other into a file, and remove them."""
+    with whole.open("wb") as out:
+        for piece in pieces:
+            with piece.open("rb") as stream:
+                shutil.copyfileobj(stream, out, 2**20)
+    for piece in pieces:
+        piece.unlink()
 
 
 def _download(url: str, part: Path) -> None:

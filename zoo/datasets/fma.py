@@ -67,9 +67,6 @@ def card(subset: str = "small", **others: Any) -> Card:
     )
 
 
-CARD = card()
-
-
 def load(
     cache: Path, *, path: Path | None = None, subset: str = "small", labels: str = "genre_top"
 ) -> Manifest:

@@ -33,7 +33,7 @@ CARD = Card(
     archives=(  # the publisher gives no checksums
         Archive(f"{HOST}/{ANNOTATIONS}"),
         Archive(f"{HOST}/{CLIPS}"),
-        *(Archive(f"{HOST}/mp3.zip.00{part}") for part in (1, 2, 3)),  # of one archive
+        Archive(f"{HOST}/mp3.zip.001", more=(f"{HOST}/mp3.zip.002", f"{HOST}/mp3.zip.003")),
     ),
 )
 VERSIONS = ("usual", "cleaned")
