@@ -1,7 +1,7 @@
 """What makes a score too good, or says less than it seems to: what `zoo.audit` looks for."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -34,53 +34,55 @@ class Finding:
 def find(listed: Manifest, data: Data, duplicates: pd.DataFrame | None = None) -> list[Finding]:
     """Return what is found in the tracks that were listed and those of them that are usable.
 
-    `duplicates` names near duplicates: rows `a` and `b` of the store, their `correlation`. None:
-    nobody has looked for them.
+    `duplicates` are the near duplicates: rows `a` and `b` of the store, `overlap` (s) and
+    `correlation`. None: nobody has looked for them.
     """
     frame = data.manifest.frame
-    hashes = pd.Series(data.store.content_hashes, frame.index, dtype=str)
-    seconds = data.store.lengths / data.store.sample_rate
-    near = pd.DataFrame(columns=["a", "b", "correlation"]) if duplicates is None else duplicates
-    recordings = _recordings(hashes, near)
+    equal = frame.assign(key=data.store.content_hashes)
+    near = _pairs(frame, duplicates) if duplicates is not None else equal.head(0)
+    pieces = sources(frame, data.store.lengths / data.store.sample_rate)
     return [
-        *_across(frame, hashes, "audio", "recordings (the same audio, sample by sample)", {}),
-        *_near(frame, hashes, recordings, near),
+        *_across(equal, "audio", "recordings (the same audio, sample by sample)"),
+        *_across(near, "near duplicates", "pairs of near duplicates (versions of the same audio)"),
         *_artists(frame),
-        *_across(frame, _albums(frame), "album", "albums"),
-        *_across(frame, frame["group"], "group", "groups (such as recording sessions)"),
+        *_across(frame.assign(key=_albums(frame)), "album", "albums"),
+        *_across(frame.assign(key=frame["group"]), "group", "groups (such as recording sessions)"),
         *_across(
-            frame,
-            sources(frame, seconds),
+            frame.assign(key=pieces),
             "chunks",
             "recordings that seem to be cut into pieces (by names and lengths of the files)",
         ),
-        *_contradictions(frame, recordings),
+        *_contradictions(pd.concat([equal, near], ignore_index=True)),
         *_missing_classes(data.manifest),
         *_small_classes(data.manifest),
         *_left_out(listed, data.left_out),
     ]
 
 
-def _across(
-    frame: pd.DataFrame,
-    keys: pd.Series,
-    kind: str,
-    what: str,
-    names: Mapping[str, str] | None = None,
-) -> Iterator[Finding]:
-    """Yield a finding if tracks of one key, where it is known, are in several splits.
+def _pairs(frame: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
+    """Return the two tracks of each pair, one after the other; the pair is their `key`."""
+    rows = frame.iloc[duplicates[["a", "b"]].to_numpy().ravel()].reset_index(drop=True)
+    names = [
+        f"{number}. correlation {correlation:.2f} over {overlap:.1f} s"
+        for number, (correlation, overlap) in enumerate(
+            zip(duplicates["correlation"], duplicates["overlap"], strict=True), 1
+        )
+    ]
+    return rows.assign(key=[name for name in names for _ in range(2)])
 
-    `what` the keys are stands in the sentence; `names` replaces theirs.
-    """
-    splits = frame["split"][keys != ""].groupby(keys[keys != ""]).nunique()
-    crossing = splits.index[splits > 1]
-    if crossing.empty:
-        return
-    rows = frame[keys.isin(crossing)]
-    affected = _tested(rows)
-    sentence = f"{_of(len(crossing), len(splits))} {what} are in more than one split"
-    cases = _cases(rows, keys, rows["split"], names)
-    yield Finding(kind, sentence if affected else f"{sentence}, but not in test", cases, affected)
+
+def _across(rows: pd.DataFrame, kind: str, what: str) -> Iterator[Finding]:
+    """Yield a finding if rows of one `key`, where it is not empty, are in several splits; `what`
+    the keys stand for is part of the sentence."""
+    rows = rows[rows["key"] != ""]
+    num_splits = rows.groupby("key")["split"].nunique()
+    crossing = num_splits.index[num_splits > 1]
+    if len(crossing):
+        rows = rows[rows["key"].isin(crossing)]
+        sentence = f"{_of(len(crossing), len(num_splits))} {what} are in more than one split"
+        tested = _tested(rows)
+        end = "" if tested else ", but not in test"
+        yield Finding(kind, sentence + end, _cases(rows, rows["split"]), tested)
 
 
 def _of(number: int, total: int) -> str:
@@ -88,59 +90,29 @@ def _of(number: int, total: int) -> str:
 
 
 def _tested(rows: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(rows["track"][rows["split"] == "test"])
+    return tuple(rows["track"][rows["split"] == "test"].unique())
 
 
-def _cases(
-    rows: pd.DataFrame, keys: pd.Series, said: pd.Series, names: Mapping[str, str] | None = None
-) -> tuple[Case, ...]:
+def _cases(rows: pd.DataFrame, said: pd.Series) -> tuple[Case, ...]:
     """Return a case for each key, with what is said of each of its tracks."""
     paths: dict[str, dict[str, str]] = {}
-    for key, path, words in zip(keys[rows.index], rows["path"], said, strict=True):
+    for key, path, words in zip(rows["key"], rows["path"], said, strict=True):
         paths.setdefault(key, {})[path] = words
-    return tuple(
-        Case(key if names is None else names.get(key, ""), paths[key]) for key in sorted(paths)
-    )
-
-
-def _recordings(hashes: pd.Series, near: pd.DataFrame) -> pd.Series:
-    """Return for each track one name for what is the same audio, exactly or nearly."""
-    parent = {name: name for name in hashes}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    for a, b in zip(hashes.iloc[near["a"]], hashes.iloc[near["b"]], strict=True):
-        parent[root(a)] = root(b)
-    return hashes.map(root)
-
-
-def _near(
-    frame: pd.DataFrame, hashes: pd.Series, recordings: pd.Series, near: pd.DataFrame
-) -> Iterator[Finding]:
-    versions = hashes.groupby(recordings).transform("nunique")
-    best = near["correlation"].groupby(recordings.iloc[near["a"]].to_numpy()).max()
-    names = {str(key): f"correlation {value:.2f}" for key, value in best.items()}
-    what = "recordings that are there in several versions (near duplicates)"
-    yield from _across(frame, recordings.where(versions > 1, ""), "near duplicates", what, names)
+    return tuple(Case(*case) for case in paths.items())
 
 
 def _artists(frame: pd.DataFrame) -> Iterator[Finding]:
-    found = list(_across(frame, frame["artist"], "artist", "artists"))
+    found = list(_across(frame.assign(key=frame["artist"]), "artist", "artists"))
     unknown = frame[frame["artist"] == ""]
     if unknown.empty:
         yield from found
         return
-    num_tested, num_test = len(_tested(unknown)), len(_tested(frame))
     said = (
         f"the artist of {_of(len(unknown), len(frame))} tracks "
-        f"({_of(num_tested, num_test)} test tracks) is unknown"
+        f"({_of(len(_tested(unknown)), len(_tested(frame)))} test tracks) is unknown"
     )
     if found:
-        one = found[0]
-        yield Finding(one.kind, f"{one.sentence}; {said}", one.cases, one.affected)
+        yield replace(found[0], sentence=f"{found[0].sentence}; {said}")
     else:
         yield Finding("artist", said, is_note=True)
 
@@ -154,15 +126,13 @@ def _albums(frame: pd.DataFrame) -> pd.Series:
     return (artist + album).where(album != "", "")
 
 
-def _contradictions(frame: pd.DataFrame, recordings: pd.Series) -> Iterator[Finding]:
-    labels = frame["label"].map(lambda label: "|".join(sorted(label.split("|"))))
-    several = labels.groupby(recordings).transform("nunique") > 1
-    if not several.any():
-        return
-    rows = frame[several]
-    cases = _cases(rows, recordings, rows["split"] + ", " + rows["label"], {})
-    sentence = f"{_of(len(cases), recordings.nunique())} recordings have contradictory labels"
-    yield Finding("labels", sentence, cases, _tested(rows))
+def _contradictions(rows: pd.DataFrame) -> Iterator[Finding]:
+    labels = rows["label"].map(lambda label: "|".join(sorted(label.split("|"))))
+    rows = rows[labels.groupby(rows["key"]).transform("nunique") > 1]
+    if len(rows):
+        cases = _cases(rows, rows["split"] + ", " + rows["label"])
+        sentence = f"equal or nearly equal audio has contradictory labels, {len(cases):,} times"
+        yield Finding("labels", sentence, cases, _tested(rows))
 
 
 def _counts(manifest: Manifest) -> pd.DataFrame:
@@ -194,12 +164,10 @@ def _small_classes(manifest: Manifest) -> Iterator[Finding]:
 def _left_out(listed: Manifest, left_out: pd.DataFrame) -> Iterator[Finding]:
     frame = listed.frame
     reasons: pd.Series = frame["path"].map(left_out.set_index("path")["reason"])
-    rows = frame[reasons.notna()]
-    if rows.empty:
-        return
-    num_test = len(_tested(frame))
-    sentence = (
-        f"{_of(len(rows), len(frame))} files cannot be used "
-        f"({_of(len(_tested(rows)), num_test)} test tracks)"
-    )
-    yield Finding("files", sentence, _cases(rows, reasons, rows["split"]), is_note=True)
+    rows = frame.assign(key=reasons)[reasons.notna()]
+    if len(rows):
+        sentence = (
+            f"{_of(len(rows), len(frame))} files cannot be used "
+            f"({_of(len(_tested(rows)), len(_tested(frame)))} test tracks)"
+        )
+        yield Finding("files", sentence, _cases(rows, rows["split"]), is_note=True)
