@@ -24,7 +24,8 @@ def sources(frame: pd.DataFrame, seconds: np.ndarray) -> pd.Series:
     piece of; empty where nothing says so.
 
     Pieces lie in one folder (but for the splits), have one name, and end in
-    - a range of seconds or milliseconds that is as long as the file: `song-30-59.mp3`; or
+    - a range of seconds or milliseconds that is as long as the file, as are most of its kind:
+      `song-30-59.mp3`; or
     - a word and a number: `song.chunk3.wav`; or
     - a number alone, from 0 or 1 on, if all but one of a name are equally long, the folder holds
       several such names, and none is that of a class: `song_0.wav`, not `blues.00012.wav`.
@@ -35,9 +36,11 @@ def sources(frame: pd.DataFrame, seconds: np.ndarray) -> pd.Series:
     names = stems.str.extract(rf"^{NUMBERED.pattern}$", flags=re.IGNORECASE)
     span = ranges["end"].astype(float) - ranges["start"].astype(float)
     is_range = (span - seconds).abs().le(TOLERANCE) | (span / 1000 - seconds).abs().le(TOLERANCE)
+    places = pd.Series([_place(path.parent) for path in paths], frame.index, dtype=str)
+    is_range &= is_range.groupby([places, ranges["base"]]).transform("mean") >= 0.5
     pieces = pd.DataFrame(
         {
-            "place": [_place(path.parent) for path in paths],
+            "place": places,
             "base": ranges["base"].where(is_range, names["base"]),
             "number": names["number"].astype(float),
             "seconds": seconds,
