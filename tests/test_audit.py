@@ -13,7 +13,7 @@ import soundfile
 from conftest import TINY_SYNTH, Run, torchrun
 
 from leaderboard.table import make_table, to_markdown
-from zoo.audit import Audit, audit, main, summary
+from zoo.audit import Audit, audit, main, summary, write
 from zoo.config import compose
 from zoo.errors import InputError
 from zoo.excerpts import sources
@@ -76,8 +76,7 @@ def rows(**columns: Any) -> list[dict[str, Any]]:
         for label in ("jazz", "rock")
         for i in range(6)
     ]
-    return [{**row, **{c: value(i, row) for c, value in columns.items()}} for i, row in
-            enumerate(clean)]  # fmt: skip
+    return [row | {c: of(i, row) for c, of in columns.items()} for i, row in enumerate(clean)]
 
 
 def only(found: Audit) -> Finding:
@@ -346,9 +345,8 @@ def test_synth_is_clean() -> None:
 
 
 def groove(shared: Path, *values: str) -> Audit:
-    return examine(
-        "dataset=manifest", f"dataset.path={shared}/data/groove8/manifest.csv", *values
-    )  # fmt: skip
+    path = shared / "data" / "groove8" / "manifest.csv"
+    return examine("dataset=manifest", f"dataset.path={path}", *values)
 
 
 def test_groove(shared: Path) -> None:
@@ -456,8 +454,6 @@ def test_two_processes_say_it_once(leaking: Path, tmp_path: Path) -> None:
 
 
 def test_a_report_that_cannot_be_written(leaking: Path, tmp_path: Path) -> None:
-    from zoo.audit import write
-
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"output_dir=.*file cannot be written"):
         write(folder(leaking), tmp_path / "file")

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from zoo.datasets.base import Manifest
 from zoo.errors import InputError, check_choice
 from zoo.findings import Case, Finding, find
@@ -68,7 +70,7 @@ class Audit:
         )
 
 
-def audit(listed: Manifest, data: Data, duplicates: Any = None) -> Audit:
+def audit(listed: Manifest, data: Data, duplicates: pd.DataFrame | None = None) -> Audit:
     """Return what is found in the tracks that were listed, and decoded as far as possible;
     `duplicates` as in `find`."""
     num_test = len(data.rows("test"))
@@ -136,7 +138,7 @@ def _printable(text: str) -> str:
 
 
 def write(found: Audit, folder: Path) -> None:
-    """Write audit.md for people and audit.json for programs."""
+    """Write audit.md for people and audit.json for programs. Raises `InputError`."""
     content = {
         "dataset": found.dataset,
         "split": found.split,
