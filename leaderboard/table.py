@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import InputError
-from zoo.results import Hardware, Pooled, flat, recipe_config
+from zoo.results import Audited, Hardware, Pooled, flat, recipe_config
 
 SECONDARY = {False: ("macro_f1", "log_loss"), True: ("macro_roc_auc",)}  # by multi-label
 TOLD_APART = "told apart: "  # and what the two classes differ in
+MARK = " †"  # of models whose audit found something
 
 SHOWN = {  # column of the table: how Markdown writes it
     "model": "{}",
@@ -90,8 +91,19 @@ def _row(seeds: Sequence[Pooled]) -> dict[str, Any]:
         "clips_per_second": np.median([r.costs.clips_per_second for r in results]),
         "device": ", ".join(sorted({_device(r.hardware) for r in results})),
         "wall_seconds": np.median([r.costs.wall_seconds for r in results]),
+        **_audited([result.audit for result in results]),
         **pd.DataFrame([one.contrasts for one in seeds]).mean().add_prefix(TOLD_APART),
     }
+
+
+def _audited(runs: Sequence[Audited | None]) -> dict[str, Any]:
+    """Return the share of test tracks that the runs' audits warn of (NaN: there was none), and the
+    kinds of what they found."""
+    audits = [audit for audit in runs if audit is not None]
+    num_test = sum(audit.test_tracks for audit in audits)
+    kinds = dict.fromkeys(warned.kind for audit in audits for warned in audit.warnings)
+    affected = sum(audit.affected for audit in audits) / num_test if num_test else np.nan
+    return {"affected": affected, "audit": ", ".join(kinds)}
 
 
 def _device(hardware: Hardware) -> str:
@@ -119,7 +131,9 @@ def _section(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     twice = rows.duplicated(["model", "frontend"], keep=False)
     recipe = (rows["recipe"].str[:8] + " " + rows["differs"]).where(twice, None)
+    warned = rows[rows["audit"] != ""]
     rows = rows.assign(recipe=recipe).dropna(axis=1, how="all")
+    rows["model"] = rows["model"] + np.where(rows.index.isin(warned.index), MARK, "")
     same = [c for c in ONLY_WHERE_THEY_DIFFER if rows[c].nunique() == 1]
     columns = [c for c in SHOWN if c == "deviation" or (c in rows and c not in same)]
     parts = [_heading(first), _markdown(rows.reindex(columns=columns), first["metric"])]
@@ -128,7 +142,18 @@ def _section(rows: pd.DataFrame) -> str:
         who = [c for c in columns if c in ("model", "frontend", "recipe")]
         told_apart = _markdown(rows[who + contrasts], first["metric"])
         parts += ["Told apart, of two classes that differ in (0.5 is chance):", told_apart]
+    if len(warned):
+        parts.append(_warnings(warned))
     return "\n\n".join(parts)
+
+
+def _warnings(rows: pd.DataFrame) -> str:
+    """Return the footnote of the models that are marked."""
+    found = dict.fromkeys(
+        f"{_cell(row['audit'])} ({row['affected']:.1%} of the test tracks)"
+        for _, row in rows.iterrows()
+    )
+    return f"{MARK.strip()} The audit of the split warns of: {'; or '.join(found)}."
 
 
 def _heading(row: pd.Series) -> str:

@@ -14,6 +14,7 @@ from zoo.evaluate import Measured, measure, with_thresholds
 from zoo.model import GenreModel
 from zoo.results import (
     SCORES,
+    Audited,
     Costs,
     Hardware,
     Protocol,
@@ -48,6 +49,7 @@ def make_result(
     measured: Mapping[str, Measured],
     threads: int,
     precision: str,
+    audited: Audited,
 ) -> Result:
     """Return the run's result."""
     data, accelerator = training.data, training.accelerator
@@ -80,6 +82,7 @@ def make_result(
         config=config,
         left_out=len(data.left_out),
         licence=model.config.licence,
+        audit=audited,
     )
 
 
@@ -108,7 +111,7 @@ def hardware(accelerator: Accelerator) -> Hardware:
     )
 
 
-def conclude(training: Training, threads: int, precision: str) -> None:
+def conclude(training: Training, threads: int, precision: str, audited: Audited) -> None:
     """Save the best weights, score validation and test tracks with what was saved, and write it
     all to the run's folder."""
     data, accelerator = training.data, training.accelerator
@@ -123,7 +126,7 @@ def conclude(training: Training, threads: int, precision: str) -> None:
     }
     accelerator.end_training()
     if accelerator.is_main_process:
-        result = make_result(training, saved, measured, threads, precision)
+        result = make_result(training, saved, measured, threads, precision, audited)
         write(folder, result, measured, training.history)
         print(conclusion(folder))
 
@@ -152,6 +155,10 @@ def conclusion(folder: Path) -> str:
     if contrasts:
         lines += ["", "told apart, of pairs that differ in (0.5 is chance):"]
         lines += [f"  {name:24s}{value:8.3f}" for name, value in contrasts.items()]
+    if result.audit and result.audit.warnings:
+        kinds = ", ".join(warned.kind for warned in result.audit.warnings)
+        affected = f"{result.audit.affected:,} of {result.audit.test_tracks:,} test tracks"
+        lines += ["", f"audit ({kinds}): {affected} are affected, see {folder / 'audit.md'}"]
     costs = result.costs
     lines += [
         "",

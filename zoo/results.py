@@ -70,6 +70,22 @@ class Hardware(Strict):
     num_processes: int
 
 
+class Warned(Strict):
+    """What makes a score too good, or wrong."""
+
+    kind: str
+    sentence: str
+    affected: int  # test tracks
+
+
+class Audited(Strict):
+    """What the audit of a run's tracks found."""
+
+    test_tracks: int
+    affected: int  # of these, by any of the warnings
+    warnings: list[Warned]
+
+
 class Result(Strict):
     """One run, as `result.json` holds it."""
 
@@ -90,6 +106,7 @@ class Result(Strict):
     config: dict[str, Any]
     left_out: int  # tracks that could not be used
     licence: str | None = None  # of the checkpoint that training started from, as it states it
+    audit: Audited | None = None  # None: of a run before there were audits
 
     @property
     def primary(self) -> str:

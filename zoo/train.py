@@ -27,7 +27,7 @@ def main(config: Any) -> Path:
     """Train, evaluate the best weights on the test split, and return the run folder."""
     import torch
 
-    from zoo import checkpoint, finetune, report, runtime
+    from zoo import audit, checkpoint, finetune, report, runtime
     from zoo.model import GenreModel
     from zoo.prepare import decode_tracks, load_manifest
     from zoo.probe import Probe
@@ -48,6 +48,7 @@ def main(config: Any) -> Path:
     accelerator.init_trackers("logs")
     with writing(folder), exiting():
         data = runtime.on_main(lambda: decode_tracks(manifest, config, sample_rate, folder))
+        audited = runtime.on_main(lambda: audit.check(manifest, data, config, folder))
         torch.manual_seed(config.seed)
         clip = data.clip_seconds(config.clip_seconds, min_samples)
         model = GenreModel(finetune.model_config(config, manifest, clip))
@@ -64,7 +65,7 @@ def main(config: Any) -> Path:
         runtime.on_main(lambda: describe(config, data.manifest, folder))
         accelerator.print("\n".join([report.plan(training, precision, threads), *said]))
         training.run()
-        report.conclude(training, threads, precision)
+        report.conclude(training, threads, precision, audited)
     return folder
 
 
@@ -72,6 +73,7 @@ def check(config: Any) -> tuple[str, int, int]:
     """Refuse what does not fit before any data is read; return the precision, and the sample rate
     (Hz) and the shortest clip (samples) of the model."""
     from zoo import finetune, runtime
+    from zoo.audit import MODES
     from zoo.chunks import EVALUATIONS
     from zoo.model import GenreModel, config_from
     from zoo.recipe import read_phases
@@ -79,6 +81,7 @@ def check(config: Any) -> tuple[str, int, int]:
     sketch = GenreModel(config_from(config, ("two", "classes"), False, config.clip_seconds))
     device = runtime.processes().device
     check_choice("evaluation", config.evaluation, EVALUATIONS)
+    check_choice("audit", config.audit, MODES)
     finetune.check(config)
     finetune.adapt(sketch, config)
     read_phases(config.optimizer)
