@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.datasets.base import IDENTITY, SPLITS, Manifest
+from zoo.datasets.resplit import resplit
 from zoo.datasets.splits import with_shots, with_splits
 from zoo.decoding import prepare
 from zoo.errors import InputError
@@ -47,9 +48,14 @@ def build_manifest(config: Any) -> Manifest:
 
 
 def load_manifest(config: Any) -> Manifest:
-    """Return the chosen data set, every track in a split, before any audio is read."""
-    common = config.dataset
-    manifest = with_splits(build_manifest(config), common.folds, common.fold, common.split_seed)
+    """Return the chosen data set, every track in a split: its own, or what `split` asks for."""
+    common, manifest = config.dataset, build_manifest(config)
+    how = (common.folds, common.fold, common.split_seed)
+    if config.split is None:
+        manifest = with_splits(manifest, *how)
+    else:
+        cache = cache_folder(config)
+        manifest = resplit(manifest, config.split, *how, planted=common.planted, cache=cache)
     if common.shots is None:
         return manifest
     return with_shots(manifest, common.shots, common.split_seed)

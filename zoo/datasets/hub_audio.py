@@ -21,6 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from zoo.audio import AUDIO_SUFFIXES
+from zoo.datasets.files import write_whole
 from zoo.errors import InputError, nearest
 
 FILE, ORIGIN = "audio:file", "audio:path"
@@ -155,8 +156,7 @@ def about(source: Source, cache: Path) -> About:
         features = next(iter(streams.values())).features
         columns = [name for k in features if k != source.audio for name in _names(k, features[k])]
         shards = {split: min(stream.num_shards, MAX_SHARDS) for split, stream in streams.items()}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _write(file, json.dumps(vars(About(columns, shards, *source.card()))).encode())
+        write_whole(file, json.dumps(vars(About(columns, shards, *source.card()))).encode())
     return About(**json.loads(file.read_text("utf-8")))
 
 
@@ -174,7 +174,6 @@ def _extract(source: Source, split: str, shard: int, num_shards: int, file: Path
     """Write the audio of a shard, what is there already excepted, and then its table."""
     stream = source.streams[split]
     rows: list[dict[str, str]] = []
-    file.parent.mkdir(parents=True, exist_ok=True)
     there = {audio.stem: audio for audio in file.parent.glob(f"{shard}-*")}
 
     def save(number: int, row: dict[str, Any]) -> dict[str, str]:
@@ -189,7 +188,7 @@ def _extract(source: Source, split: str, shard: int, num_shards: int, file: Path
         tracks = enumerate(tqdm(part, name, unit="track", disable=None))
         while some := list(islice(tracks, AT_ONCE)):
             rows += pool.map(save, *zip(*some, strict=True))
-    _write(file, pd.DataFrame(rows, dtype="str").to_parquet(index=False))
+    write_whole(file, pd.DataFrame(rows, dtype="str").to_parquet(index=False))
 
 
 def _save(audio: Any, stem: Path, there: Path | None) -> tuple[str, str]:
@@ -206,7 +205,7 @@ def _save(audio: Any, stem: Path, there: Path | None) -> tuple[str, str]:
             data = remote.read()
     if there is None and data is not None:
         there = stem.with_name(stem.name + _suffix(data, origin))
-        _write(there, data)
+        write_whole(there, data)
     return origin, str(there or stem)
 
 
@@ -250,14 +249,3 @@ def _text(feature: Any, value: Any) -> str:
     if hasattr(feature, "int2str"):  # ClassLabel; -1 where the label is kept secret
         return feature.int2str(value) if value >= 0 else ""
     return str(value)
-
-
-def _write(file: Path, data: bytes) -> None:
-    part = file.with_name(f"{file.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        reason = f"{file} cannot be written: {error.strerror}"
-        raise InputError(f"{reason}; make room, or give another cache_dir.") from error
