@@ -191,7 +191,7 @@ MISTAKES = {
     "model=crn": "model=crn is unknown; did you mean crnn?",
     "model=CRNN": "model=CRNN is unknown; did you mean crnn?",
     "modle=crnn": "modle is unknown; did you mean model?",
-    "dataset=": "dataset= is unknown; known are folder, manifest, synth",
+    "dataset=": "dataset= is unknown; known are ",
     "model.dropuot=1": "model.dropuot is unknown; did you mean model.dropout",
     "+model.dropuot=1": "model takes no 'dropuot'; did you mean dropout?",
     "dropout=1": "dropout is unknown; did you mean model.dropout or model.backend.dropout?",
@@ -447,7 +447,8 @@ def test_every_configuration_composes_and_every_key_has_a_type(name: str, group:
                 assert low <= value <= high, key
 
 
-COMMON = {"folds", "fold", "split_seed", "max_bad", "shots", "download", "name", "_target_"}
+COMMON = {"folds", "fold", "split_seed", "planted", "max_bad", "shots", "download"}
+COMMON |= {"name", "_target_"}
 
 
 @pytest.mark.parametrize(
