@@ -20,6 +20,7 @@ from test_datasets import column, refusal
 from zoo.config import compose
 from zoo.datasets import mirdata
 from zoo.datasets.base import Manifest
+from zoo.datasets.splits import with_splits
 from zoo.prepare import decode_tracks, load_manifest
 
 pytest.importorskip("mirdata")
@@ -157,6 +158,25 @@ def test_tags_and_the_first_of_several_splits(tmp_path: Path, use) -> None:
     assert found.frame["group"].iloc[0] == "album_000000"
     assert found.frame["split"].tolist() == ["train"] * 3 + ["validation"] + ["test"] * 2
     assert found.frame["path"].iloc[0] == str(home / "audios/00/0.mp3")
+
+
+def test_splits_that_are_folds(tmp_path: Path, use) -> None:
+    rows, tracks = [], {}
+    for i in range(20):
+        path = f"Brass/Horn/ordinario/Hn-ord-{i}-mf-N-N.wav"
+        rows.append([path, i % 5, ("Brass", "Winds")[i // 10], "Hn", "French Horn", "ord",
+                     "ordinario", "A4", 69, "mf", 2, 0, "", "FALSE"])  # fmt: skip
+        audio = f"audio/{path}"
+        tracks[Path(path).stem] = {"audio": [audio, write_audio(tmp_path / "home" / audio)]}
+    home = use("tinysol", tracks)
+    (home / "annotation").mkdir()
+    with (home / "annotation" / "TinySOL_metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["Path", "Fold"], *rows])
+    found = load(home, "tinysol", label="family")
+    assert found.classes == ("Brass", "Winds")
+    assert found.frame["fold"].tolist()[:5] == ["0", "1", "2", "3", "4"]
+    made = with_splits(found, None, 2, 0)
+    assert set(made.split("test").frame["fold"]) == {"2"}
 
 
 class Files(SimpleHTTPRequestHandler):

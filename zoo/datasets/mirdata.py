@@ -72,7 +72,7 @@ def load(
         name=f"{id}-{dataset.version}",
         frame=frame[is_usable],
         source=f"{id} in {home}",
-        licence=(dataset._license_info or "").strip(),
+        licence=(dataset._license_info or "").strip(),  # `license()` only prints it
         citation=(dataset.bibtex or "").strip(),
     )
 
@@ -90,7 +90,7 @@ def _initialize(id: str | None, path: Path | None) -> Any:
     if id not in known:
         raise InputError(f"dataset.id={id} is unknown to mirdata; {nearest(id, known)}")
     try:
-        return mirdata.initialize(id, str(path) if path is not None else None)
+        return mirdata.initialize(id, str(Path(path).absolute()) if path is not None else None)
     except ImportError as error:
         raise InputError(
             f"dataset.id={id} needs what mirdata leaves out ({error}): pip install 'mirdata[{id}]'."
@@ -141,8 +141,9 @@ def _with_split(frame: pd.DataFrame, dataset: Any) -> pd.DataFrame:
         splits = dataset.get_track_splits()
     except (AttributeError, NotImplementedError):
         return frame
-    names = {track: str(name or "") for name, tracks in splits.items() for track in tracks}
-    given = frame["track"].map(names).fillna("").str.lower()
+    splits = {name: tracks for name, tracks in splits.items() if name is not None}
+    names = {track: str(name) for name, tracks in splits.items() for track in tracks}
+    given = frame["track"].map(names).astype(str).fillna("").str.lower()
     ours = given.str.rpartition("_")[2].replace(SPLIT_ALIASES)  # split01_train
     if not ours.isin(SPLITS).any():
         return frame.assign(fold=given)
