@@ -447,7 +447,8 @@ def test_every_configuration_composes_and_every_key_has_a_type(name: str, group:
                 assert low <= value <= high, key
 
 
-COMMON = {"folds", "fold", "split_seed", "max_bad", "shots", "download", "name", "_target_"}
+COMMON = {"folds", "fold", "split_seed", "planted", "max_bad", "shots", "download"}
+COMMON |= {"name", "_target_"}
 
 
 @pytest.mark.parametrize(

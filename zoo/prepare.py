@@ -19,10 +19,11 @@ import pandas as pd
 
 from zoo.datasets.base import IDENTITY, SPLITS, Manifest
 from zoo.datasets.card import Card, MissingError
+from zoo.datasets.resplit import resplit
 from zoo.datasets.splits import with_shots, with_splits
 from zoo.decoding import prepare
 from zoo.errors import InputError
-from zoo.registry import build, locate
+from zoo.registry import build, locate, parameters
 from zoo.store import Store, default_cache
 
 NUM_NAMED = 5  # of the files that are missing or left out
@@ -62,7 +63,8 @@ def card_of(config: Any) -> Card | None:
 def build_manifest(config: Any) -> Manifest:
     """Return the chosen data set as it is; with `dataset.download`, what is missing is fetched."""
     card = card_of(config)
-    if card is not None and config.dataset.download:
+    fetches_itself = "download" in parameters(config.dataset._target_)
+    if card is not None and config.dataset.download and not fetches_itself:
         return _fetched(config, card)
     return build(config.dataset, cache_folder(config))
 
@@ -104,9 +106,14 @@ def presence(manifest: Manifest, card: Card | None) -> str:
 
 
 def load_manifest(config: Any) -> Manifest:
-    """Return the chosen data set, every track in a split, before any audio is read."""
-    common = config.dataset
-    manifest = with_splits(build_manifest(config), common.folds, common.fold, common.split_seed)
+    """Return the chosen data set, every track in a split: its own, or what `split` asks for."""
+    common, manifest = config.dataset, build_manifest(config)
+    how = (common.folds, common.fold, common.split_seed)
+    if config.split is None:
+        manifest = with_splits(manifest, *how)
+    else:
+        cache = cache_folder(config)
+        manifest = resplit(manifest, config.split, *how, planted=common.planted, cache=cache)
     if common.shots is None:
         return manifest
     return with_shots(manifest, common.shots, common.split_seed)

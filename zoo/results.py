@@ -25,7 +25,7 @@ INCIDENTAL = (
     *("dataset.download", "prepare.engine", "prepare.workers", "prepare.verify"),
 )
 NOT_RECIPE = ("seed", "split", "listen", "prepare", *INCIDENTAL)
-NOT_RECIPE_OF_DATASET = ("fold", "path", "download")
+NOT_RECIPE_OF_DATASET = ("fold", "path", "download", "planted")
 
 
 class Strict(BaseModel):

@@ -43,7 +43,7 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
         "fold lr weight_decay clip_norm f_min gamma checkpoint_minutes": POSITIVE,
         "mixup gain_db time_masks freq_masks": POSITIVE,
         "max_bad dropout attention_dropout warmup label_smoothing ema_decay layer_decay": SHARE,
-        "time_shift time_mask freq_mask patchout_time patchout_freq": SHARE,
+        "planted time_shift time_mask freq_mask patchout_time patchout_freq": SHARE,
     }.items()
     for key in keys.split()
 }

@@ -110,14 +110,20 @@ def with_splits(manifest: Manifest, folds: int | None, fold: int, seed: int) -> 
         done = manifest.select(manifest.frame["split"] != "")
     if not (done.frame["split"] == "validation").any():
         done = _take_validation(done, seed)
-    labels = {name: set(part) for name, part in labels_of(done.frame).groupby(done.frame["split"])}
+    check_classes(done)
+    return done
+
+
+def check_classes(manifest: Manifest) -> None:
+    """Raise `InputError` where a class is in the test split but not in the training split."""
+    split = manifest.frame["split"]
+    labels = {name: set(part) for name, part in labels_of(manifest.frame).groupby(split)}
     missing = labels.get("test", set()) - labels.get("train", set())
     if missing:
         raise InputError(
             f"{manifest.where}: class {min(missing)} is in the test split but has no training "
             "track; each class needs tracks (of several artists) in both."
         )
-    return done
 
 
 def _take_test(manifest: Manifest, folds: int | None, fold: int, seed: int) -> Manifest:

@@ -12,9 +12,7 @@ are the same on every machine.
 """
 
 import io
-import os
 import zlib
-from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,9 +24,9 @@ from numpy.random import RandomState
 from tqdm import tqdm
 
 from zoo.datasets.base import SPLITS, Manifest
+from zoo.datasets.files import write_whole
 from zoo.datasets.synth_score import Factors, Piece, draw_riffs, render
 from zoo.datasets.synth_sounds import SAMPLE_RATE, Kit, Voicing, draw_kit, draw_voicing
-from zoo.errors import InputError
 
 VERSION = 2  # raise it whenever a track's samples change: cached audio is then made anew
 
@@ -132,16 +130,7 @@ def _write(track: Track, path: Path, seconds: float) -> None:
     samples = render(track.piece, seconds, _random("noise", track.name))
     flac = io.BytesIO()
     soundfile.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(flac.getvalue())
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        reason = f"{path} cannot be written: {error.strerror}"
-        raise InputError(f"{reason}; make room, or give another cache_dir.") from error
+    write_whole(path, flac.getvalue())
 
 
 def artist_splits(num_artists: int) -> dict[str, str]:
