@@ -157,8 +157,11 @@ def test_files_that_fail_are_reported_and_tried_again(tmp_path, tracks):
     sf.write(missing, np.full(RATE, 0.25), RATE)
     store, report = prepare(paths, RATE, tmp_path / "cache", progress=False)
     assert store.paths == [str(tracks[0]), str(missing)] and len(report) == 2
-    missing.unlink()
-    assert Store.open(tmp_path / "cache", RATE, paths).paths == [str(tracks[0])]
+    missing.unlink()  # `open` looks at no file, `prepare` at each unless it is told not to
+    assert Store.open(tmp_path / "cache", RATE, paths).paths == [str(tracks[0]), str(missing)]
+    for verify, num_usable in ((False, 2), (True, 1)):
+        store, report = prepare(paths, RATE, tmp_path / "cache", progress=False, verify=verify)
+        assert len(store) == num_usable and len(report) == 4 - num_usable
 
 
 def test_a_changed_file_is_decoded_again(tmp_path):
@@ -168,10 +171,13 @@ def test_a_changed_file_is_decoded_again(tmp_path):
     sf.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, RATE // 2), RATE)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     assert path.stat().st_size == size
-    assert Store.open(tmp_path, RATE, [path, other]).paths == [str(other)]
+    old, _ = prepare([path, other], RATE, tmp_path, progress=False, verify=False)
+    assert len(index(tmp_path)) == 2
     store, _ = prepare([path, other], RATE, tmp_path, progress=False)
     assert_complete(store, [path, other])
     assert len(index(tmp_path)) == 3
+    opened = Store.open(tmp_path, RATE, [path, other])  # the newest
+    assert opened.content_hashes == store.content_hashes != old.content_hashes
 
 
 def reference(track: NDArray[np.int16], start: int, length: int) -> NDArray[np.int16]:
