@@ -6,6 +6,7 @@ All machines see the audio and the cache under the same paths, and have this pac
 import logging
 import math
 import os
+import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -78,8 +79,8 @@ def _collect(ray: Any, tasks: Iterator[tuple[Any, Sequence[Key]]], most: int, ba
             try:
                 reasons |= ray.get(done)
             except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, InputError):
-                    raise InputError(str(error.cause)) from error
+                if sentence := _sentence(error):
+                    raise InputError(sentence) from error
                 raise
             except ray.exceptions.RayError as error:
                 died = f"was not decoded: its worker died ({type(error).__name__})"
@@ -91,6 +92,16 @@ def _collect(ray: Any, tasks: Iterator[tuple[Any, Sequence[Key]]], most: int, ba
             ray.cancel(left)
         ray.wait(list(waiting), num_returns=len(waiting), timeout=10) if waiting else None
     return reasons
+
+
+def _sentence(error: Any) -> str:
+    """Return what a task's error means to the user, if it is the user's."""
+    if isinstance(error.cause, InputError):
+        return str(error.cause)
+    if unknown := re.search(r"No module named '\S+'", str(error)):
+        message = "a machine of the cluster lacks this package or one that it needs"
+        return f"prepare.engine=ray: {message} ({unknown[0]}); install it on all."
+    return ""
 
 
 def _decode_slice(
@@ -124,14 +135,25 @@ def _ray() -> Iterator[Any]:
         raise InputError(f"{message}pip install 'genre-zoo[ray]'.") from error
     is_ours = not ray.is_initialized()
     if is_ours:
+        address = os.environ.get("RAY_ADDRESS", "")
         try:
+            _knock(address)
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            address = os.environ.get("RAY_ADDRESS", "of this machine")
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"the Ray cluster {address} does not answer: {reason}") from error
+            message = (
+                f"prepare.engine=ray: no Ray cluster answers at RAY_ADDRESS={address}: {reason}"
+            )
+            raise InputError(message) from error
     try:
         yield ray
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` if nobody listens at HOST:PORT, where Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
