@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from zoo.audio import AudioError, decode
 from zoo.errors import check_choice
-from zoo.index import Key, Samples, find, identity
+from zoo.index import Key, Samples, distinct, find, identity
 from zoo.shards import Writer, explained, merge_index
 from zoo.store import Store, folder_of
 
@@ -47,12 +47,12 @@ def prepare(
     """
     check_choice("prepare.engine", engine, ENGINES)
     folder = folder_of(cache, sample_rate)
-    paths = list(paths)
-    found = find(folder, paths, verify)
+    given = distinct(paths)
+    found = find(folder, given, verify)
     reasons: dict[str, str] = {}
     if found["shard"].null_count:
         with _locked(folder):
-            found = find(folder, paths, verify)  # again: another process may have been at work
+            found = find(folder, given, verify)  # again: another process may have been at work
             missing = found.filter(found["shard"].is_null())["path"].unique().to_pylist()
             keys = [(path, *identity(path)) for path in missing]
             if engine == "ray":
@@ -62,7 +62,7 @@ def prepare(
             else:
                 reasons = _add(keys, folder, sample_rate, workers or _num_cores(), progress)
             merge_index(folder)
-        found = find(folder, paths, verify)
+        found = find(folder, given, verify)
     is_usable = found["shard"].is_valid()
     left_out = found.filter(pc.invert(is_usable)).select(["given", "path"]).to_pandas()
     why = left_out["path"].map(reasons).fillna(CHANGED)

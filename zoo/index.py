@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -41,10 +42,17 @@ def npy_header(num_samples: int) -> bytes:
 HEADER_BYTES = len(npy_header(0))
 
 
-def find(folder: Path, paths: Iterable[str | Path], verify: bool = False) -> pa.Table:
+def distinct(paths: Iterable[str | Path]) -> pa.StringArray:
+    """Return the paths as text, without repeats; a Series of pandas is a hundred times as fast as
+    a list."""
+    if isinstance(paths, pd.Series):
+        return pc.unique(pa.array(paths.astype("str"), pa.string()))
+    return pc.unique(pa.array([str(path) for path in paths], pa.string()))
+
+
+def find(folder: Path, given: pa.StringArray, verify: bool = False) -> pa.Table:
     """Return one row per file: given, path (absolute) and its newest entry, null without one, or
     if the file has changed since (`verify`)."""
-    given = pc.unique(pa.array([str(path) for path in paths], pa.string()))
     index = read_index(folder)
     path, places = given, pc.index_in(given, index["path"])
     if places.null_count:  # of those that are relative or not tidy, if not absent

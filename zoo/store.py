@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zoo.index import HEADER_BYTES, Samples, find
+from zoo.index import HEADER_BYTES, Samples, distinct, find
 
 
 def _max_maps() -> int:
@@ -60,7 +60,7 @@ class Store:
         is there, and is what it was, is not looked at (`zoo.decoding.prepare` does). Writes
         nothing."""
         folder = folder_of(cache, sample_rate)
-        found = find(folder, paths)
+        found = find(folder, distinct(paths))
         return cls(folder, sample_rate, found.filter(found["shard"].is_valid()))
 
     @cached_property
