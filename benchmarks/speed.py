@@ -7,6 +7,7 @@ median misses it. With --out FILE the table is also written as Markdown.
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from zoo import list_models, runtime
+from zoo.store import Store
 
 
 class Measured(NamedTuple):
@@ -55,25 +57,46 @@ def frontend() -> Iterator[Measured]:
         yield Measured(what, str(ratio), "< 10 %", ratio.median < 10)
 
 
-def store() -> Iterator[Measured]:
-    """Random chunks against seeking in files, and against one contiguous copy."""
-    from benchmarks import speed_data
+def data() -> Iterator[Measured]:
+    """Decoding, reading and opening."""
+    from benchmarks import speed_data, speed_reading
 
+    for kind in speed_data.KINDS:
+        with speed_data.one_core():
+            ratio, _ = speed_data.decoding(kind, 1, 60)
+        what = f"decoding on one core / the decoder alone ({kind})"
+        yield Measured(what, str(ratio), ">= 0.9", ratio.median >= 0.9)
+    cores = os.cpu_count() or 1
+    ratio, spent = speed_data.decoding(next(iter(speed_data.KINDS)), cores, 450)
+    what = f"decoding on {cores} cores / the decoder alone on one ({spent:.0f} s of it)"
+    yield Measured(what, str(ratio), f">= {0.75 * cores}", ratio.median >= 0.75 * cores)
     for suffix in ("flac", "mp3"):
-        seeking, copying = speed_data.random_chunks(suffix)
+        seeking, copying = speed_reading.random_chunks(suffix)
         what = f"random chunks from the store / seeking in {suffix.upper()} files"
         yield Measured(what, str(seeking), ">= 25", seeking.median >= 25)
         what = "random chunks from the store / one contiguous copy"
         yield Measured(what, str(copying), ">= 0.5", copying.median >= 0.5)
+    for kind in speed_data.KINDS:
+        for way, ratio in speed_reading.delivered(kind).items():
+            what = f"clips a second on the device / soundfile for each ({kind}, {way})"
+            is_asked = "workers" not in way
+            yield Measured(what, str(ratio), ">= 30" * is_asked, ratio.median >= 30 or not is_asked)
+    yield from _million()
 
 
-def preparation() -> Iterator[Measured]:
-    """Decoding on all cores against a plain loop on one."""
-    from benchmarks import speed_data
+def _million() -> Iterator[Measured]:
+    from benchmarks import speed_store
 
-    ratio, seconds = speed_data.preparation()
-    what = f"preparation / one-core soundfile and soxr ({seconds:.0f} s of it)"
-    yield Measured(what, str(ratio), ">= 1.5", ratio.median >= 1.5)
+    with tempfile.TemporaryDirectory() as name:
+        paths = speed_store.write_sparse(Path(name), 1_000_000)
+        ratio = speed_store.opening(Path(name), paths)
+        yield Measured("opening a store of 1,000,000 tracks", str(ratio), "< 2 s", ratio.median < 2)
+        for gigabytes in (50, 960):
+            part = paths[: gigabytes * 10**9 // (2 * speed_store.LENGTH)]
+            store = Store.open(Path(name), speed_store.RATE, part)
+            ratio, tables = speed_store.growth(store)
+            what = f"own memory while reading {gigabytes} GB (page tables: {tables:.0f} MB)"
+            yield Measured(what, str(ratio), "< 10 MB", max(ratio.values) < 10)
 
 
 def start() -> Iterator[Measured]:
@@ -134,8 +157,7 @@ def finetune() -> Iterator[Measured]:
 
 
 MEASURES: dict[str, Callable[[], Iterator[Measured]]] = {
-    f.__name__: f
-    for f in (loop, precision, frontend, store, preparation, start, models, forms, finetune)
+    f.__name__: f for f in (loop, precision, frontend, data, start, models, forms, finetune)
 }
 LONG = ("models", "forms", "finetune")  # measured when named
 

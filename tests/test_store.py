@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 import zoo.decoding
+import zoo.shards
 import zoo.store
 from zoo.audio import content_hash, decode
 from zoo.decoding import prepare
 from zoo.errors import InputError
+from zoo.index import identity
 from zoo.store import Store, default_cache
 
 RATE = 16_000
@@ -29,6 +32,7 @@ import sys
 from pathlib import Path
 import time
 import zoo.decoding
+import zoo.shards
 import zoo.store
 from zoo.audio import decode
 
@@ -157,8 +161,11 @@ def test_files_that_fail_are_reported_and_tried_again(tmp_path, tracks):
     sf.write(missing, np.full(RATE, 0.25), RATE)
     store, report = prepare(paths, RATE, tmp_path / "cache", progress=False)
     assert store.paths == [str(tracks[0]), str(missing)] and len(report) == 2
-    missing.unlink()
-    assert Store.open(tmp_path / "cache", RATE, paths).paths == [str(tracks[0])]
+    missing.unlink()  # `open` looks at no file, `prepare` at each unless it is told not to
+    assert Store.open(tmp_path / "cache", RATE, paths).paths == [str(tracks[0]), str(missing)]
+    for verify, num_usable in ((False, 2), (True, 1)):
+        store, report = prepare(paths, RATE, tmp_path / "cache", progress=False, verify=verify)
+        assert len(store) == num_usable and len(report) == 4 - num_usable
 
 
 def test_a_changed_file_is_decoded_again(tmp_path):
@@ -168,10 +175,13 @@ def test_a_changed_file_is_decoded_again(tmp_path):
     sf.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, RATE // 2), RATE)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     assert path.stat().st_size == size
-    assert Store.open(tmp_path, RATE, [path, other]).paths == [str(other)]
+    old, _ = prepare([path, other], RATE, tmp_path, progress=False, verify=False)
+    assert len(index(tmp_path)) == 2
     store, _ = prepare([path, other], RATE, tmp_path, progress=False)
     assert_complete(store, [path, other])
     assert len(index(tmp_path)) == 3
+    opened = Store.open(tmp_path, RATE, [path, other])  # the newest
+    assert opened.content_hashes == store.content_hashes != old.content_hashes
 
 
 def reference(track: NDArray[np.int16], start: int, length: int) -> NDArray[np.int16]:
@@ -340,6 +350,96 @@ def test_a_damaged_shard_is_ignored_and_decoded_again(
     store, report = prepare(tracks, RATE, tmp_path, progress=False)
     assert report.empty
     assert_complete(store, tracks)
+
+
+@pytest.fixture
+def merged(tmp_path, tracks, monkeypatch) -> Path:
+    """A store of one track a shard whose indices are merged."""
+    monkeypatch.setattr(zoo.decoding, "SHARD_BYTES", 1)
+    monkeypatch.setattr(zoo.shards, "MOST_LOOSE", 3)
+    prepare(tracks[:3], RATE, tmp_path, progress=False)
+    assert not (tmp_path / "store" / f"{RATE}.parquet").exists()
+    prepare(tracks, RATE, tmp_path, progress=False)
+    return tmp_path / "store" / f"{RATE}.parquet"
+
+
+def test_numpy_and_pandas_read_the_merged_index(merged, tracks):
+    table = pd.read_parquet(merged)
+    assert sorted(table["path"]) == sorted(map(str, tracks))
+    for entry in table.itertuples():
+        samples = np.load(merged.with_suffix("") / f"{entry.shard}.npy", mmap_mode="r")
+        part = samples[entry.offset : entry.offset + entry.length]
+        np.testing.assert_array_equal(part, decode(entry.path, RATE))
+
+
+def test_merged_indices_are_not_read_again(merged, tmp_path, tracks):
+    for file in merged.with_suffix("").glob("*.parquet"):
+        empty(file)
+    assert_complete(Store.open(tmp_path, RATE, tracks), tracks)
+
+
+def test_what_is_newer_than_the_merged_index_counts(merged, tmp_path, tracks):
+    copies = [tmp_path / f"copy{i}.wav" for i in range(6)]
+    for copy, track in zip(copies, tracks, strict=False):
+        copy.write_bytes(track.read_bytes())
+    before = merged.stat().st_ino
+    prepare(copies[:2], RATE, tmp_path, progress=False)
+    copies[0].write_bytes(tracks[10].read_bytes())
+    prepare(copies[:1], RATE, tmp_path, progress=False)
+    assert merged.stat().st_ino == before
+    store = Store.open(tmp_path, RATE, [*copies, *tracks])
+    assert store.paths == [str(path) for path in (*copies[:2], *tracks)]
+    assert_complete(store.select(np.arange(2)), copies[:2])
+    prepare(copies, RATE, tmp_path, progress=False)
+    assert merged.stat().st_ino != before
+    assert len(pd.read_parquet(merged)) == len(tracks) + 7
+    assert_complete(Store.open(tmp_path, RATE, copies), copies)  # the newest still
+
+
+@pytest.mark.parametrize("damage", [halve, empty, overwrite, Path.unlink])
+def test_a_damaged_merged_index_costs_nothing_but_time(merged, tmp_path, tracks, damage):
+    damage(merged)
+    before = shards(tmp_path)
+    assert_complete(Store.open(tmp_path, RATE, tracks), tracks)
+    assert_complete(prepare(tracks, RATE, tmp_path, progress=False)[0], tracks)
+    assert shards(tmp_path) == before
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+@pytest.mark.parametrize("damage", [halve, empty, overwrite, Path.unlink])
+def test_a_damaged_shard_in_the_merged_index(merged, tmp_path, tracks, damage, suffix):
+    damage(next(merged.with_suffix("").glob(f"*{suffix}")))
+    if suffix == ".parquet" and damage is not Path.unlink:
+        assert_complete(Store.open(tmp_path, RATE, tracks), tracks)  # its repetition is whole
+        return
+    with pytest.warns(UserWarning, match="damaged"):
+        assert len(Store.open(tmp_path, RATE, tracks)) == len(tracks) - 1
+        assert_complete(prepare(tracks, RATE, tmp_path, progress=False)[0], tracks)
+
+
+def test_writing_takes_no_memory_for_the_shard(tmp_path):
+    samples = np.random.default_rng(0).integers(-9, 9, 500_000).astype(np.int16)  # 1 MB
+    tracemalloc.start()
+    writer = zoo.shards.Writer(tmp_path, RATE, 100 * samples.nbytes)
+    for i in range(50):
+        writer.add((f"/{i}.wav", 1, 1), samples + np.int16(i))
+    writer.finish()
+    assert tracemalloc.get_traced_memory()[1] < 5 * samples.nbytes
+    tracemalloc.stop()
+    (file,) = tmp_path.glob("*.npy")
+    assert np.load(file, mmap_mode="r").shape == (50 * len(samples),)
+
+
+def test_a_track_that_was_interrupted_is_cut_off(tmp_path, tracks):
+    folder = zoo.store.folder_of(tmp_path, RATE)
+    folder.mkdir(parents=True)
+    writer = zoo.shards.Writer(folder, RATE, 10**9)
+    for path in tracks[:2]:
+        writer.add((str(path), *identity(str(path))), decode(path, RATE))
+    writer._npy.write(decode(tracks[2], RATE).tobytes()[:1001])
+    writer.finish()
+    assert_complete(Store.open(tmp_path, RATE, tracks), tracks[:2])
+    assert np.load(next(folder.glob("*.npy"))).dtype == np.int16
 
 
 def test_leftovers_are_removed_after_a_day(tmp_path, tracks):

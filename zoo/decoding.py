@@ -3,25 +3,26 @@
 import os
 import sys
 import time
-import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import filelock
-import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from tqdm import tqdm
 
-from zoo.audio import AudioError, content_hash, decode
-from zoo.errors import InputError
-from zoo.store import INDEX, KEY, Key, Samples, Store, find, folder_of, identity
+from zoo.audio import AudioError, decode
+from zoo.errors import check_choice
+from zoo.index import Key, Samples, distinct, find, identity
+from zoo.shards import Writer, explained, merge_index
+from zoo.store import Store, folder_of
 
-SHARD_BYTES = 64 * 2**20
+ENGINES = ("local", "ray")
+SHARD_BYTES = 256 * 2**20
 STALE_SECONDS = 24 * 60 * 60  # leftovers of a killed process are removed after a day
 CHANGED = "changed while it was being read"
 
@@ -32,56 +33,65 @@ def prepare(
     cache: Path,
     workers: int | None = None,
     progress: bool = True,
+    engine: str = "local",
+    verify: bool = True,
 ) -> tuple[Store, pd.DataFrame]:
     """Decode what is not in `cache` yet; return the store, and a table (path, reason) of the rest.
 
-    `workers` threads decode, by default one for each core. An interrupted call keeps what it has
-    decoded; files that failed are tried again by the next call.
+    `workers` threads decode, by default one for each core; with the engine `ray`, the tasks of a
+    cluster. An interrupted call keeps what it has decoded; files that failed are tried again by the
+    next call. `verify` decodes again what has changed since, at the cost of a look at each file.
 
     Raises:
-        InputError: `cache` cannot be written.
+        InputError: `cache` cannot be written, or the cluster cannot be used.
     """
+    check_choice("prepare.engine", engine, ENGINES)
     folder = folder_of(cache, sample_rate)
-    paths = list(paths)
-    found = find(folder, paths)
+    given = distinct(paths)
+    found = find(folder, given, verify)
     reasons: dict[str, str] = {}
-    if found["shard"].isna().any():
+    if found["shard"].null_count:
         with _locked(folder):
-            found = find(folder, paths)  # again: another process may have been at work
-            missing = found[found["shard"].isna()].drop_duplicates("path")
-            keys: list[Key] = list(missing[KEY].itertuples(index=False, name=None))
-            reasons = _add(keys, folder, sample_rate, workers or _num_cores(), progress)
-        found = find(folder, paths)
-    is_usable = found["shard"].notna()
-    left_out = found[~is_usable].reset_index(drop=True)
+            found = find(folder, given, verify)  # again: another process may have been at work
+            missing = found.filter(found["shard"].is_null())["path"].unique().to_pylist()
+            keys = [(path, *identity(path)) for path in missing]
+            if engine == "ray":
+                from zoo import cluster
+
+                reasons = cluster.add(_add, keys, folder, sample_rate, workers, progress)
+            else:
+                reasons = _add(keys, folder, sample_rate, workers or _num_cores(), progress)
+            merge_index(folder)
+        found = find(folder, given, verify)
+    is_usable = found["shard"].is_valid()
+    left_out = found.filter(pc.invert(is_usable)).select(["given", "path"]).to_pandas()
     why = left_out["path"].map(reasons).fillna(CHANGED)
     report = pd.DataFrame({"path": left_out["given"], "reason": why})
-    return Store(folder, sample_rate, found[is_usable]), report
+    return Store(folder, sample_rate, found.filter(is_usable)), report
 
 
 def _add(
-    keys: list[Key], folder: Path, sample_rate: int, workers: int, progress: bool
+    keys: Sequence[Key],
+    folder: Path,
+    sample_rate: int,
+    workers: int,
+    progress: bool,
+    name: str = "",
 ) -> dict[str, str]:
     """Decode the files into new shards; return path -> reason for those that cannot be used."""
     reasons: dict[str, str] = {}
-    tracks: list[tuple[Key, Samples]] = []
-    num_bytes = 0
-    results = _decoded(keys, sample_rate, workers)
+    writer = Writer(folder, sample_rate, SHARD_BYTES, name)
+    results = _decoded(list(keys), sample_rate, workers)
     try:
         for key, result in tqdm(
             results, "decoding", len(keys), unit="track", disable=None if progress else True
         ):
             if isinstance(result, str):
                 reasons[key[0]] = result
-                continue
-            if tracks and num_bytes + result.nbytes > SHARD_BYTES:
-                _write_shard(folder, sample_rate, tracks)
-                tracks, num_bytes = [], 0
-            tracks.append((key, result))
-            num_bytes += result.nbytes
+            else:
+                writer.add(key, result)
     finally:
-        if tracks:
-            _write_shard(folder, sample_rate, tracks)
+        writer.finish()
     return reasons
 
 
@@ -110,38 +120,6 @@ def _decode(key: Key, sample_rate: int) -> Samples | str:
     return samples if identity(path) == (size, mtime_ns) else CHANGED
 
 
-def _write_shard(folder: Path, sample_rate: int, tracks: list[tuple[Key, Samples]]) -> None:
-    """Write the samples and then their index, without which they do not exist for readers."""
-    lengths = [len(samples) for _, samples in tracks]
-    index = pd.DataFrame([key for key, _ in tracks], columns=KEY)
-    index = index.assign(
-        sample_rate=sample_rate,
-        offset=np.cumsum(lengths) - lengths,
-        length=lengths,
-        content_hash=[content_hash(samples) for _, samples in tracks],
-    )
-    file = folder / f"{uuid.uuid4().hex}.npy"
-    with explained(folder):
-        with _complete(file) as npy:
-            np.save(npy, np.concatenate([samples for _, samples in tracks]))
-        with _complete(file.with_suffix(".parquet")) as parquet:
-            index.to_parquet(parquet, index=False, schema=INDEX)
-
-
-@contextmanager
-def _complete(file: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes the name `file` once it is complete and on the disk."""
-    temporary = file.with_name(f"{file.name}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time write into `folder`, which is made and tidied first."""
@@ -166,17 +144,6 @@ def _remove_leftovers(folder: Path) -> None:
         is_leftover = is_orphan or file.suffix == ".tmp"
         if is_leftover and file.stat().st_mtime < time.time() - STALE_SECONDS:
             file.unlink()
-
-
-@contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"the cache folder {folder} cannot be written ({error.strerror or error}): "
-            "name another one, for example in the environment variable GENRE_ZOO_CACHE."
-        ) from error
 
 
 def _num_cores() -> int:

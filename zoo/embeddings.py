@@ -20,11 +20,11 @@ import torch
 from accelerate import Accelerator
 
 from zoo import runtime
-from zoo.decoding import explained
 from zoo.errors import InputError
 from zoo.model import GenreModel
 from zoo.prepare import Data, cache_folder
 from zoo.scores import chunk_length, evaluation_batches
+from zoo.shards import explained
 
 PIECE = 1000  # tracks in a file: what an interrupted pass loses at most
 
@@ -75,7 +75,7 @@ def embed_tracks(
 
     What `folder` (see `folder_of`) does not hold yet is computed, each process its share, and kept.
     """
-    hashes = [data.store.content_hashes[row] for row in rows]
+    hashes = data.store.select(rows).content_hashes
     row_of = dict(zip(hashes, rows.tolist(), strict=True))
     size = model.backend.num_features
     missing = runtime.on_main(lambda: _missing(folder, row_of, size))

@@ -133,16 +133,16 @@ def decode_tracks(
     that is more than `dataset.max_bad` of the tracks, or all of a split.
     """
     frame = manifest.frame
-    store, left_out = prepare(frame["path"].tolist(), sample_rate, cache_folder(config))
+    cache = cache_folder(config)
+    store, left_out = prepare(frame["path"], sample_rate, cache, **config.prepare)
     if len(left_out):
         _report(left_out, len(frame), report_to)
         _check_share(manifest, left_out, config.dataset.max_bad, card_of(config))
-    place = {path: i for i, path in enumerate(store.paths)}
-    kept = manifest.select(frame["path"].isin(place.keys()))
+    kept = manifest.select(~frame["path"].isin(left_out["path"]))
     for split in set(SPLITS) & set(frame["split"]) - set(kept.frame["split"]):
         raise InputError(f"{manifest.where}: no usable track in split {split}.")
-    rows = kept.frame["path"].map(place).to_numpy()
-    return Data(kept, store.select(rows), left_out)
+    assert len(kept.frame) == len(store)
+    return Data(kept, store, left_out)
 
 
 def _report(left_out: pd.DataFrame, num_tracks: int, folder: Path | None) -> None:

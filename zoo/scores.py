@@ -81,7 +81,7 @@ def to_waveform(samples_BT: np.ndarray, device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(samples_BT)
     if device.type == "cuda":
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True).float() / 32768
+    return tensor.to(device, non_blocking=True).float().mul_(1 / 32768)  # exact
 
 
 def write_scores(file: Path, manifest: Manifest, scores: np.ndarray) -> None:

@@ -1,36 +1,22 @@
 """Decoded audio, kept as memory-mapped int16: each file is decoded once for each sample rate.
 
-`<cache>/store/<sample_rate>/<uuid>.npy` holds the samples of many tracks one after the other (a
-shard); `<uuid>.parquet` beside it is its index (`INDEX`), written once the shard is complete.
+`<cache>/store/<sample_rate>/<name>.npy` holds the samples of many tracks one after the other (a
+shard); `<name>.parquet` beside it is its index (`INDEX`), written once the shard is complete.
+`<cache>/store/<sample_rate>.parquet` repeats the indices of most shards, to be read at once.
 """
 
-import copy
+import mmap
 import os
-import warnings
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-INDEX = pa.schema(
-    {
-        "path": pa.string(),  # absolute
-        "size": pa.int64(),  # bytes of the audio file
-        "mtime_ns": pa.int64(),
-        "sample_rate": pa.int64(),
-        "offset": pa.int64(),  # samples
-        "length": pa.int64(),  # samples
-        "content_hash": pa.string(),
-    }
-)
-KEY = ["path", "size", "mtime_ns"]
-Key = tuple[str, int, int]
-Samples = NDArray[np.int16]
+from zoo.index import HEADER_BYTES, Samples, distinct, find
 
 
 def _max_maps() -> int:
@@ -40,7 +26,7 @@ def _max_maps() -> int:
     except ImportError:  # Windows
         return 512
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # 1,024 on most Linux, 256 on macOS
-    return min(limit // 2, 2**15) if limit > 0 else 2**15
+    return min(limit // 2, 512) if limit > 0 else 512  # page tables: 1/512 of what is mapped
 
 
 MAX_MAPS = _max_maps()
@@ -56,36 +42,43 @@ class Store:
         sample_rate: in Hz.
     """
 
-    def __init__(self, folder: Path, sample_rate: int, entries: pd.DataFrame) -> None:
+    def __init__(self, folder: Path, sample_rate: int, entries: pa.Table) -> None:
         """Take the columns given, shard, offset, length and content_hash of `entries`."""
-        shards, names = pd.factorize(entries["shard"])
         self.sample_rate = sample_rate
-        self.paths: list[str] = entries["given"].tolist()
-        self.lengths: NDArray[np.int64] = entries["length"].to_numpy(np.int64)
-        self.content_hashes: list[str] = entries["content_hash"].tolist()
-        self._offsets: NDArray[np.int64] = entries["offset"].to_numpy(np.int64)
-        self._shards = shards
-        self._files = [folder / f"{name}.npy" for name in names]
+        self.lengths: NDArray[np.int64] = entries["length"].to_numpy()
+        self._entries = entries
+        self._folder = folder
+        self._offsets: NDArray[np.int64] = entries["offset"].to_numpy()
+        shards = entries["shard"].combine_chunks()
+        self._shards: NDArray[np.int32] = shards.indices.to_numpy()
+        self._names: list[str] = shards.dictionary.to_pylist()
         self._maps: dict[int, Samples] = {}
 
     @classmethod
     def open(cls, cache: Path, sample_rate: int, paths: Iterable[str | Path]) -> Self:
-        """Return a store of those `paths` that are in `cache`, unchanged since; writes nothing."""
+        """Return a store of those `paths` that are in `cache`, which is trusted: whether a file
+        is there, and is what it was, is not looked at (`zoo.decoding.prepare` does). Writes
+        nothing."""
         folder = folder_of(cache, sample_rate)
-        found = find(folder, paths)
-        return cls(folder, sample_rate, found[found["shard"].notna()])
+        found = find(folder, distinct(paths))
+        return cls(folder, sample_rate, found.filter(found["shard"].is_valid()))
+
+    @cached_property
+    def paths(self) -> list[str]:
+        return self._entries["given"].to_pylist()
+
+    @cached_property
+    def content_hashes(self) -> list[str]:
+        return self._entries["content_hash"].to_pylist()
 
     def __len__(self) -> int:
         """Return the number of tracks."""
-        return len(self.paths)
+        return len(self.lengths)
 
     def select(self, rows: NDArray[np.integer]) -> Self:
         """Return a store of these rows of this one, in this order."""
-        chosen = copy.copy(self)
-        chosen.paths = [self.paths[row] for row in rows]
-        chosen.content_hashes = [self.content_hashes[row] for row in rows]
-        chosen.lengths, chosen._offsets = self.lengths[rows], self._offsets[rows]
-        chosen._shards = self._shards[rows]
+        chosen = type(self)(self._folder, self.sample_rate, self._entries.take(rows))
+        chosen._maps = self._maps
         return chosen
 
     def gather(
@@ -119,8 +112,10 @@ class Store:
         if shard not in self._maps:
             if len(self._maps) >= MAX_MAPS:
                 self._maps.pop(next(iter(self._maps)))
-            # a plain array, because each slice of an np.memmap costs several times as much
-            self._maps[shard] = np.load(self._files[shard], mmap_mode="r").view(np.ndarray)
+            with (self._folder / f"{self._names[shard]}.npy").open("rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # np.load takes five times as long, and each slice of its memmap several times
+            self._maps[shard] = np.frombuffer(content, np.int16, offset=HEADER_BYTES)
         return self._maps[shard]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,41 +131,3 @@ def default_cache() -> Path:
 
 def folder_of(cache: Path, sample_rate: int) -> Path:
     return Path(cache) / "store" / str(sample_rate)
-
-
-def find(folder: Path, paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Return one row per file: given, KEY and its entry; the column shard is NaN without one."""
-    given = list(dict.fromkeys(map(str, paths)))
-    files = pd.DataFrame({"given": pd.array(given, "str")})
-    files["path"] = pd.array([str(Path(path).absolute()) for path in given], "str")
-    stats = np.array([identity(path) for path in given], np.int64)
-    files[["size", "mtime_ns"]] = stats.reshape(-1, 2)
-    return files.merge(_index(folder), on=KEY, how="left")
-
-
-def identity(path: str) -> tuple[int, int]:
-    """Return size (bytes) and modification time (ns) of a file; -1, -1 if it is not there."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return -1, -1
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _index(folder: Path) -> pd.DataFrame:
-    tables = [INDEX.append(pa.field("shard", pa.string())).empty_table()]
-    for file in sorted(folder.glob("*.parquet")):
-        try:
-            tables.append(_read_index(file))
-        except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
-            warnings.warn(f"{file} or its .npy is damaged and ignored: {error}", stacklevel=4)
-    return pa.concat_tables(tables).to_pandas().drop_duplicates(KEY)
-
-
-def _read_index(file: Path) -> pa.Table:
-    with pq.ParquetFile(file) as parquet:
-        table = parquet.read().select(INDEX.names).cast(INDEX)
-    samples = np.load(file.with_suffix(".npy"), mmap_mode="r")
-    if samples.dtype != np.int16 or samples.shape != (sum(table["length"].to_pylist()),):
-        raise ValueError("they disagree")
-    return table.append_column("shard", pa.array([file.stem] * len(table), pa.string()))
