@@ -4,11 +4,8 @@ import os
 import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,13 +14,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from zoo.audio import AudioError, content_hash, decode
+from zoo.audio import content_hash
 from zoo.errors import InputError
-from zoo.store import INDEX, KEY, Key, Samples, Store, find, folder_of, identity
+from zoo.store import INDEX, KEY, Key, Samples, Store, find, folder_of
+from zoo.workers import CHANGED, decode_all
 
 SHARD_BYTES = 64 * 2**20
 STALE_SECONDS = 24 * 60 * 60  # leftovers of a killed process are removed after a day
-CHANGED = "changed while it was being read"
 
 
 def prepare(
@@ -35,7 +32,7 @@ def prepare(
 ) -> tuple[Store, pd.DataFrame]:
     """Decode what is not in `cache` yet; return the store, and a table (path, reason) of the rest.
 
-    `workers` threads decode, by default one for each core. An interrupted call keeps what it has
+    `workers` processes decode, by default one for each core. An interrupted call keeps what it has
     decoded; files that failed are tried again by the next call.
 
     Raises:
@@ -66,48 +63,23 @@ def _add(
     reasons: dict[str, str] = {}
     tracks: list[tuple[Key, Samples]] = []
     num_bytes = 0
-    results = _decoded(keys, sample_rate, workers)
     try:
-        for key, result in tqdm(
-            results, "decoding", len(keys), unit="track", disable=None if progress else True
-        ):
-            if isinstance(result, str):
-                reasons[key[0]] = result
-                continue
-            if tracks and num_bytes + result.nbytes > SHARD_BYTES:
-                _write_shard(folder, sample_rate, tracks)
-                tracks, num_bytes = [], 0
-            tracks.append((key, result))
-            num_bytes += result.nbytes
+        with closing(decode_all(keys, sample_rate, workers)) as results:
+            for key, result in tqdm(
+                results, "decoding", len(keys), unit="track", disable=None if progress else True
+            ):
+                if isinstance(result, str):
+                    reasons[key[0]] = result
+                    continue
+                if tracks and num_bytes + result.nbytes > SHARD_BYTES:
+                    _write_shard(folder, sample_rate, tracks)
+                    tracks, num_bytes = [], 0
+                tracks.append((key, result))
+                num_bytes += result.nbytes
     finally:
         if tracks:
             _write_shard(folder, sample_rate, tracks)
     return reasons
-
-
-def _decoded(
-    keys: list[Key], sample_rate: int, workers: int
-) -> Iterator[tuple[Key, Samples | str]]:
-    """Yield samples or the reason against, in order; at most 4 tracks per worker are in memory.
-
-    Threads do, because reading, decoding and resampling release the interpreter's lock.
-    """
-    with ThreadPoolExecutor(workers) as pool:
-        futures = ((key, pool.submit(_decode, key, sample_rate)) for key in keys)
-        waiting = deque(islice(futures, 4 * workers))
-        while waiting:
-            key, future = waiting.popleft()
-            yield key, future.result()
-            waiting.extend(islice(futures, 1))
-
-
-def _decode(key: Key, sample_rate: int) -> Samples | str:
-    path, size, mtime_ns = key
-    try:
-        samples = decode(path, sample_rate)
-    except AudioError as error:
-        return str(error)
-    return samples if identity(path) == (size, mtime_ns) else CHANGED
 
 
 def _write_shard(folder: Path, sample_rate: int, tracks: list[tuple[Key, Samples]]) -> None:
