@@ -25,7 +25,7 @@ WAV_KINDS = {"PCM_U8": 0.99, "PCM_16": 1, "PCM_24": 1, "PCM_32": 1, "FLOAT": 1, 
 WAV_KINDS |= {"ALAW": 1, "ULAW": 1, "IMA_ADPCM": 1, "MS_ADPCM": 1, "GSM610": 0.99, "G721_32": 0.99}
 WAV_KINDS |= {"NMS_ADPCM_16": 0.99, "NMS_ADPCM_24": 0.99, "NMS_ADPCM_32": 0.99}
 OTHERS = {
-    "AIFF": "PCM_S8 PCM_U8 PCM_24 PCM_32 FLOAT DOUBLE ULAW ALAW IMA_ADPCM DWVW_12 DWVW_16 DWVW_24",
+    "AIFF": "PCM_S8 PCM_U8 PCM_24 PCM_32 FLOAT DOUBLE ULAW ALAW IMA_ADPCM DWVW_16 DWVW_24",
     "AU": "PCM_S8 PCM_24 PCM_32 FLOAT DOUBLE ULAW ALAW G721_32 G723_24 G723_40",
     "FLAC": "PCM_S8 PCM_24",
     "CAF": "PCM_16 ALAC_16 ALAC_20 ALAC_24 ALAC_32 FLOAT",
@@ -100,7 +100,9 @@ def _channels() -> Iterator[Case]:
             rate = 48_000 if subtype == "OPUS" else WAV_RATE
             data = encoded(spread(channels, rate) * 0.9, rate, container, subtype)
             kind = subtype.lower() if container == "OGG" else container.lower()
-            fits = Tone(level=0.45, purity=0.99 if container == "OGG" else 0.999)
+            has_bass = subtype == "OPUS" and channels > 5  # a last channel without 440 Hz
+            level = 0.45 * ((channels - 1) / (channels + 1) if has_bass else 1)
+            fits = Tone(level=level, purity=0.99 if container == "OGG" else 0.999)
             yield Case(
                 f"{kind}-of-{channels}-channels", f".{kind}".replace("vorbis", "ogg"), data, fits
             )
