@@ -9,7 +9,8 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from zoo.audio import AUDIO_SUFFIXES, BLOCK_FRAMES, AudioError, content_hash, decode, to_int16
+from zoo.audio import AUDIO_SUFFIXES, AudioError, content_hash, decode, to_int16
+from zoo.stream import BLOCK_FRAMES
 
 SUBTYPES = {".opus": ("OGG", "OPUS"), ".ogg": ("OGG", "VORBIS"), ".oga": ("OGG", "VORBIS")}
 

@@ -7,7 +7,10 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +24,9 @@ import zoo.store
 from zoo.audio import content_hash, decode
 from zoo.decoding import prepare
 from zoo.errors import InputError
-from zoo.index import identity
+from zoo.index import Key, Samples, identity
 from zoo.store import Store, default_cache
+from zoo.workers import decode_all
 
 RATE = 16_000
 REPOSITORY = Path(zoo.store.__file__).parents[1]
@@ -34,13 +38,14 @@ import time
 import zoo.decoding
 import zoo.shards
 import zoo.store
-from zoo.audio import decode
+from zoo.workers import decode_all
 
-def slow(path, sample_rate):
-    time.sleep(0.01)
-    return decode(path, sample_rate)
+def slowly(*arguments):
+    for result in decode_all(*arguments):
+        time.sleep(0.01)
+        yield result
 
-zoo.decoding.decode = slow
+zoo.decoding.decode_all = slowly
 zoo.decoding.SHARD_BYTES = 100_000
 cache, *paths = map(Path, sys.argv[1:])
 store, report = zoo.decoding.prepare(paths, 16_000, cache, progress=False)
@@ -267,12 +272,11 @@ def test_killed_preparation_continues(tmp_path):
 
 
 def test_interrupted_preparation_keeps_the_shard_it_was_filling(tmp_path, tracks, monkeypatch):
-    def interrupting(path: str, sample_rate: int) -> NDArray[np.int16]:
-        if path == str(tracks[5]):
-            raise KeyboardInterrupt
-        return decode(path, sample_rate)
+    def interrupted(*arguments: Any) -> Iterator[tuple[Key, Samples | str]]:
+        yield from islice(decode_all(*arguments), 5)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(zoo.decoding, "decode", interrupting)
+    monkeypatch.setattr(zoo.decoding, "decode_all", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(tracks, RATE, tmp_path, progress=False)
     assert_complete(Store.open(tmp_path, RATE, tracks), tracks[:5])
@@ -459,13 +463,9 @@ def test_leftovers_are_removed_after_a_day(tmp_path, tracks):
     assert all(file.exists() for file in new)
 
 
-def test_an_unexpected_error_is_not_swallowed(tmp_path, tracks, monkeypatch):
-    def failing(path: str, sample_rate: int) -> NDArray[np.int16]:
-        raise ZeroDivisionError(path)
-
-    monkeypatch.setattr(zoo.decoding, "decode", failing)
-    with pytest.raises(ZeroDivisionError):
-        prepare(tracks, RATE, tmp_path, progress=False)
+def test_an_unexpected_error_is_not_swallowed(tmp_path, tracks):
+    with pytest.raises(RuntimeError, match=r"decoding .*000\.wav failed:\n(?s:.*)soxr"):
+        prepare(tracks, -1, tmp_path, progress=False)  # a sample rate that no user can ask for
 
 
 def test_progress_is_shown_in_a_terminal_unless_refused(tmp_path, tracks, capsys, monkeypatch):

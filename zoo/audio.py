@@ -1,55 +1,45 @@
 """From an audio file to mono int16 samples at one rate, or to the reason why it cannot be used."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import soxr
 from numpy.typing import NDArray
+
+from zoo.stream import AudioError, Stream
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".au", ".aif", ".aiff"}
 )
-FULL_SCALE = 2**15  # int16
+SAMPLE_BYTES = 2  # int16
+FULL_SCALE = 2**15
 SILENCE_PEAK = FULL_SCALE * 10 ** (-80 / 20)  # -80 dB of full scale
+MAX_SECONDS = 6 * 60 * 60  # of a track; bounds the memory that decoding takes
 MIN_SECONDS = 0.1
 MAX_MISSING = 0.01  # share of the announced length; encoders are out by a frame or two
-BLOCK_FRAMES = 2**16  # 1.5 s at 44.1 kHz; larger blocks leave the processor's cache
-
-NO_LENGTH = 2**31 - 2**16  # bytes: programs that write to a pipe announce this or more
-MISLEADING_WORDS = {7: "Format not recognised."}  # libsndfile: "File does not exist or is not ..."
-
-
-class AudioError(Exception):
-    """A file cannot be used; the message is the reason and reads on from the file's name."""
 
 
 def decode(path: str | PathLike[str], sample_rate: int) -> NDArray[np.int16]:
     """Return the whole file as mono int16 [T] at `sample_rate` Hz.
 
     The mean of the channels, resampled with soxr HQ; memory is bounded by the result. An int16 mono
-    WAV that has this rate comes back bit for bit. Ogg announces no length, and MP3 only in a Xing
-    or Info frame at its start: without it, a cut file passes for a short one, and libsndfile may
-    stop early where the bit rate varies.
+    WAV that has this rate comes back bit for bit. MP3 announces its length only in a Xing or Info
+    frame at its start: without it, a cut file passes for a short one.
 
     Raises:
-        AudioError: missing, empty, not audio, cut short, silent, shorter than 0.1 s, or not finite.
+        AudioError: missing, not audio, damaged, cut short, silent, not finite, too short or long.
     """
     path = Path(path)
     _check_file(path)
-    try:
-        file = _Stream(path)
-    except sf.LibsndfileError as error:
-        raise AudioError(f"cannot be decoded: {_words(error)}") from error
-    with file:
-        if file.format == "RAW":  # libsndfile's guess for .au, .vox and others without a header
-            raise AudioError("cannot be decoded: Format not recognised.")
-        blocks = _resampled(_mono_blocks(file, path), file.samplerate, sample_rate)
-        samples = np.concatenate([np.empty(0, np.int16), *map(to_int16, blocks)])
+    decoded = bytearray()  # grows in place: memory never holds the whole twice
+    with Stream(path) as stream, np.errstate(over="ignore", invalid="ignore"):
+        blocks = _mono_blocks(stream, sample_rate)
+        for block_T in _resampled(blocks, stream.samplerate, sample_rate):
+            decoded += to_int16(block_T).data
+    samples = np.frombuffer(decoded, np.int16)
     if len(samples) < MIN_SECONDS * sample_rate:
         raise AudioError(f"is shorter than {MIN_SECONDS} s")
     if max(int(samples.max()), -int(samples.min())) < SILENCE_PEAK:
@@ -70,18 +60,6 @@ def content_hash(samples_T: NDArray[np.int16]) -> str:
     return hashlib.sha256(samples_T.data).hexdigest()[:32]
 
 
-class _Stream(sf.SoundFile):
-    """A file read once from start to end.
-
-    In a seekable one soundfile seeks after every block. In MP3 that garbles the next thousand
-    samples, because frames borrow bits from frames before them.
-    """
-
-    def seekable(self) -> bool:
-        """Return False."""
-        return False
-
-
 def _check_file(path: Path) -> None:
     try:
         if path.exists() and not path.is_file():
@@ -93,31 +71,32 @@ def _check_file(path: Path) -> None:
         raise AudioError("does not exist") from None
     except PermissionError:
         raise AudioError("may not be read") from None
-    except OSError as error:
-        raise AudioError(f"cannot be opened: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # of ValueError: names with a zero byte
+        raise AudioError(f"cannot be opened: {getattr(error, 'strerror', error)}") from error
     if path.suffix.lower() == ".raw":
         raise AudioError("cannot be decoded: .raw says neither its rate nor its channels")
 
 
-def _mono_blocks(file: sf.SoundFile, path: Path) -> Iterator[NDArray[np.float32]]:
-    num_frames = 0
-    while len(x_TC := _read(file)):
+def _mono_blocks(stream: Stream, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+    rate, announced, num_frames = stream.samplerate, stream.announced_frames(), 0
+    _check_length("announces", announced / rate, sample_rate)
+    while len(x_TC := stream.read_block()):
         num_frames += len(x_TC)
+        _check_length("has", num_frames / rate, sample_rate)  # headers lie
         mono_T = _mono(x_TC)
         if not np.isfinite(mono_T).all():
             raise AudioError("has NaN or infinite samples")
         yield mono_T
-    announced = _announced_frames(file, path)
     if num_frames < announced * (1 - MAX_MISSING):
-        seconds, promised = num_frames / file.samplerate, announced / file.samplerate
+        seconds, promised = num_frames / rate, announced / rate
         raise AudioError(f"is cut short: {seconds:.2f} s of {promised:.2f} s")
 
 
-def _read(file: sf.SoundFile) -> NDArray[np.float32]:
-    try:
-        return file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
-    except sf.LibsndfileError as error:
-        raise AudioError(f"is cut short or damaged: {_words(error)}") from error
+def _check_length(verb: str, seconds: float, sample_rate: int) -> None:
+    if seconds > MAX_SECONDS:
+        size = MAX_SECONDS * sample_rate * SAMPLE_BYTES / 1e6
+        most = f"{MAX_SECONDS / 3600:.0f} h ({size:,.0f} MB at {sample_rate} Hz)"
+        raise AudioError(f"{verb} more than {most}")
 
 
 def _mono(x_TC: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -138,30 +117,3 @@ def _resampled(
     for block_T in blocks:
         yield stream.resample_chunk(block_T)
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
-
-
-def _announced_frames(file: sf.SoundFile, path: Path) -> float:
-    """Return how many frames the file's header promises, 0 where it promises nothing."""
-    if file.format == "MP3" and not _has_length_frame(path):
-        return 0
-    # libsndfile counts what is there in WAV, AU and AIFF; its log alone tells what was announced
-    sizes = re.search(r"(?:data|Data Size|SSND)\s*: (\d+) \(should be (\d+)\)", file.extra_info)
-    if sizes and file.frames:
-        announced, present = map(int, sizes.groups())
-        return file.frames * announced / present if announced < NO_LENGTH else 0
-    return file.frames if file.frames < 2**62 else 0  # FLAC written to a pipe has no length
-
-
-def _has_length_frame(path: Path) -> bool:
-    """Whether an MP3 opens with a Xing or Info frame: without one libsndfile guesses its length."""
-    with path.open("rb") as file:
-        head = file.read(10)
-        is_tagged = head.startswith(b"ID3")  # ID3v2 keeps its size in four times seven bits
-        file.seek(10 + sum(byte << 7 * i for i, byte in enumerate(head[:5:-1])) if is_tagged else 0)
-        start = file.read(4096)
-    return b"Xing" in start or b"Info" in start
-
-
-def _words(error: sf.LibsndfileError) -> str:
-    words = MISLEADING_WORDS.get(error.code, error.error_string)
-    return " ".join(words.removeprefix("Error : ").split())

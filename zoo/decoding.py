@@ -3,11 +3,8 @@
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import filelock
@@ -15,16 +12,15 @@ import pandas as pd
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from zoo.audio import AudioError, decode
 from zoo.errors import check_choice
-from zoo.index import Key, Samples, distinct, find, identity
+from zoo.index import Key, distinct, find, identity
 from zoo.shards import Writer, explained, merge_index
 from zoo.store import Store, folder_of
+from zoo.workers import CHANGED, decode_all
 
 ENGINES = ("local", "ray")
 SHARD_BYTES = 256 * 2**20
 STALE_SECONDS = 24 * 60 * 60  # leftovers of a killed process are removed after a day
-CHANGED = "changed while it was being read"
 
 
 def prepare(
@@ -38,7 +34,7 @@ def prepare(
 ) -> tuple[Store, pd.DataFrame]:
     """Decode what is not in `cache` yet; return the store, and a table (path, reason) of the rest.
 
-    `workers` threads decode, by default one for each core; with the engine `ray`, the tasks of a
+    `workers` processes decode, by default one for each core; with the engine `ray`, the tasks of a
     cluster. An interrupted call keeps what it has decoded; files that failed are tried again by the
     next call. `verify` decodes again what has changed since, at the cost of a look at each file.
 
@@ -81,43 +77,18 @@ def _add(
     """Decode the files into new shards; return path -> reason for those that cannot be used."""
     reasons: dict[str, str] = {}
     writer = Writer(folder, sample_rate, SHARD_BYTES, name)
-    results = _decoded(list(keys), sample_rate, workers)
     try:
-        for key, result in tqdm(
-            results, "decoding", len(keys), unit="track", disable=None if progress else True
-        ):
-            if isinstance(result, str):
-                reasons[key[0]] = result
-            else:
-                writer.add(key, result)
+        with closing(decode_all(list(keys), sample_rate, workers)) as results:
+            for key, result in tqdm(
+                results, "decoding", len(keys), unit="track", disable=None if progress else True
+            ):
+                if isinstance(result, str):
+                    reasons[key[0]] = result
+                else:
+                    writer.add(key, result)
     finally:
         writer.finish()
     return reasons
-
-
-def _decoded(
-    keys: list[Key], sample_rate: int, workers: int
-) -> Iterator[tuple[Key, Samples | str]]:
-    """Yield samples or the reason against, in order; at most 4 tracks per worker are in memory.
-
-    Threads do, because reading, decoding and resampling release the interpreter's lock.
-    """
-    with ThreadPoolExecutor(workers) as pool:
-        futures = ((key, pool.submit(_decode, key, sample_rate)) for key in keys)
-        waiting = deque(islice(futures, 4 * workers))
-        while waiting:
-            key, future = waiting.popleft()
-            yield key, future.result()
-            waiting.extend(islice(futures, 1))
-
-
-def _decode(key: Key, sample_rate: int) -> Samples | str:
-    path, size, mtime_ns = key
-    try:
-        samples = decode(path, sample_rate)
-    except AudioError as error:
-        return str(error)
-    return samples if identity(path) == (size, mtime_ns) else CHANGED
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from zoo.datasets.base import Manifest
 from zoo.datasets.files import write_whole
 from zoo.datasets.splits import check_classes
 from zoo.errors import InputError
-from zoo.store import identity
+from zoo.index import identity
 
 SAMPLE_RATE = 44_100  # Hz, of the copies
 MOST_TRIMMED = 5.0  # seconds, of both ends together, and at most half of the track

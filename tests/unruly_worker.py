@@ -1,0 +1,38 @@
+"""`zoo.decode_worker`, but what it does with some files, by their names, no codec should."""
+
+import ctypes
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import zoo.decode_worker
+from zoo.audio import decode
+
+poisoned: list[str] = []  # what spoilt this process for the files to come
+
+
+def unruly(path: str, sample_rate: int) -> NDArray[np.int16]:
+    name = Path(path).name
+    with Path(path).with_name("processes").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if "crash" in name:
+        ctypes.string_at(0)
+    if "hang" in name:
+        time.sleep(1_000)
+    if "bloat" in name:
+        bytes(2**40)
+    if poisoned:
+        os.abort()
+    if "poison" in name:
+        poisoned.append(name)
+    if "fault" in name:
+        raise ZeroDivisionError("a fault of ours")
+    return decode(path, sample_rate)
+
+
+if __name__ == "__main__":
+    zoo.decode_worker.decode = unruly
+    zoo.decode_worker.main()
