@@ -62,6 +62,22 @@ def test_too_many_missing_files_stop_it(tmp_path: Path) -> None:
     prepare(compose("prepare", [*arguments, "dataset.max_bad=0.1"]))
 
 
+def test_keys_of_preparation_reach_it(tmp_path: Path) -> None:
+    arguments = [*music(tmp_path, 0), f"cache_dir={tmp_path / 'cache'}", "prepare.workers=1"]
+    config = compose("train", arguments)
+    manifest = load_manifest(config)
+    decode_tracks(manifest, config, 16_000)
+    for file in tmp_path.glob("?.wav"):
+        file.unlink()
+    trusting = compose("train", [*arguments, "prepare.verify=false"])
+    assert len(decode_tracks(manifest, trusting, 16_000).store) == 40
+    with pytest.raises(InputError, match="25% of the files are missing"):
+        decode_tracks(manifest, config, 16_000)
+    spark = compose("train", [*arguments, "prepare.engine=spark"])
+    with pytest.raises(InputError, match=r"prepare\.engine=spark must be one of local, ray"):
+        decode_tracks(manifest, spark, 16_000)
+
+
 def test_clips_stay_in_their_folder(tmp_path: Path) -> None:
     arguments = music(tmp_path, 0)
     table = pd.read_csv(tmp_path / "music.csv")

@@ -46,7 +46,7 @@ class Store:
         """Take the columns given, shard, offset, length and content_hash of `entries`."""
         self.sample_rate = sample_rate
         self.lengths: NDArray[np.int64] = entries["length"].to_numpy()
-        self._entries = entries
+        self._entries = entries.select(["given", "shard", "offset", "length", "content_hash"])
         self._folder = folder
         self._offsets: NDArray[np.int64] = entries["offset"].to_numpy()
         shards = entries["shard"].combine_chunks()
