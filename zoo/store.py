@@ -54,11 +54,13 @@ class Store:
         lengths: their lengths in samples, int64 [num_tracks].
         content_hashes: equal where the decoded audio is equal.
         sample_rate: in Hz.
+        folder: of the shards, `<cache>/store/<sample_rate>`.
     """
 
     def __init__(self, folder: Path, sample_rate: int, entries: pd.DataFrame) -> None:
         """Take the columns given, shard, offset, length and content_hash of `entries`."""
         shards, names = pd.factorize(entries["shard"])
+        self.folder = folder
         self.sample_rate = sample_rate
         self.paths: list[str] = entries["given"].tolist()
         self.lengths: NDArray[np.int64] = entries["length"].to_numpy(np.int64)

@@ -1,0 +1,146 @@
+"""Near duplicates: the same audio re-encoded, cut, louder, softer, resampled or turned over.
+
+Chromaprints that agree at one shift make candidates, without comparing all pairs. Loops and drum
+machines make candidates too, so the waveforms decide.
+
+What is not found: audio at another pitch or speed (two transfers of one tape differ by enough), a
+mix with something as loud, a copy that is cut inside, and less than `MIN_OVERLAP` in common.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import groupby, islice
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from zoo.correlation import Match, Waveform, correlate, waveform
+from zoo.fingerprints import HOP, HOP_SECONDS, RATE, SPAN, Fingerprint, fingerprints
+from zoo.store import Store
+
+MIN_OVERLAP = 4.0  # s
+MIN_VALUES = int((MIN_OVERLAP * RATE - SPAN) / HOP) + 1
+MIN_VOTES = 2  # two equal values give two, two that are equal in 24 bits one
+MAX_NEIGHBOURS = 32  # with which a value is compared, of those that have the same 24 bits
+MAX_BIT_ERRORS = 0.2  # share; by chance it is 0.5, in copies it was 0.13 at most
+MAX_SHIFTS = 3  # tried for two tracks: loops agree at several
+BLOCK_TRACKS = 4096  # whose votes are counted at a time: bounds the memory
+MIN_CORRELATION = 0.8
+CACHED_TRACKS = 128  # waveforms that are kept
+
+
+class Candidate(NamedTuple):
+    """Chromaprints that agree when that of b begins `shift` values after that of a."""
+
+    a: int
+    b: int
+    bit_errors: float  # share over the overlap
+    shift: int
+
+
+def near_duplicates(
+    store: Store, workers: int | None = None, progress: bool = True
+) -> pd.DataFrame:
+    """Return the pairs of tracks that hold the same audio without being equal.
+
+    Columns: a, b (rows of the store, a < b), shift (s by which b begins later than a), overlap (s),
+    correlation (`MIN_CORRELATION` to 1); sorted by a and b. Rows with equal content hashes count
+    as one track: what is paired with one of them is with each, and they are not with one another.
+
+    Raises:
+        InputError: see `zoo.fingerprints.fingerprints`.
+    """
+    prints = fingerprints(store, workers, progress)
+    codes = pd.factorize(np.asarray(store.content_hashes))[0]
+    firsts = np.unique(codes, return_index=True)[1]
+    found = candidates([prints[row] for row in firsts])
+    matches = _confirm(store.select(firsts), found, workers or joblib.cpu_count(), progress)
+    return _by_row(matches, codes)
+
+
+def candidates(prints: list[Fingerprint]) -> list[Candidate]:
+    """Return the pairs whose chromaprints agree, each at up to `MAX_SHIFTS` shifts, sorted by
+    tracks and then by bit errors."""
+    found = []
+    for a, b, shift in _voted(prints):
+        x_N, y_N = prints[a][max(shift, 0) :], prints[b][max(-shift, 0) :]
+        length = min(len(x_N), len(y_N))
+        if length >= MIN_VALUES:
+            errors = float(np.bitwise_count(x_N[:length] ^ y_N[:length]).mean()) / 32
+            if errors <= MAX_BIT_ERRORS:
+                found.append(Candidate(a, b, errors, shift))
+    pairs = groupby(sorted(found), key=lambda one: one[:2])
+    return [one for _, group in pairs for one in islice(group, MAX_SHIFTS)]
+
+
+def _voted(prints: list[Fingerprint]) -> Iterator[tuple[int, int, int]]:
+    """Yield a, b and shift where enough values of a equal values of b, a < b.
+
+    The upper and the lower 24 bits of the values are looked up apart: two tracks that differ by
+    half a hop seldom agree in all 32.
+    """
+    lengths = np.array([len(x_N) for x_N in prints])
+    values = np.concatenate(prints)
+    track = np.repeat(np.arange(len(prints)), lengths)
+    place = np.arange(len(values)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    reach = int(lengths.max())  # shifts are smaller
+    tables = [(part, np.argsort(part, kind="stable")) for part in (values >> 8, values & 0xFFFFFF)]
+    for first in range(0, len(prints), BLOCK_TRACKS):
+        is_in_block = (track >= first) & (track < first + BLOCK_TRACKS)
+        equal = [_equal(part[order], order, is_in_block[order]) for part, order in tables]
+        i, j = np.concatenate(equal, axis=1)
+        pair = track[i] * len(prints) + track[j]
+        key = (2 * pair + 1) * reach + place[i] - place[j]
+        keys, votes = np.unique(key[track[i] < track[j]], return_counts=True)
+        pairs, shifts = np.divmod(keys[votes >= MIN_VOTES], 2 * reach)
+        columns = (pairs // len(prints), pairs % len(prints), shifts - reach)
+        yield from zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _equal(values: np.ndarray, order: np.ndarray, is_first: np.ndarray) -> np.ndarray:
+    """Return the places [2,M] of equal values, where the first one of each two `is_first`.
+
+    `values` are sorted and were at the places `order`. A value that is everywhere, such as that of
+    silence, is compared with `MAX_NEIGHBOURS` others only: that bounds M.
+    """
+    at, found = np.flatnonzero(is_first), [np.empty((2, 0), np.intp)]
+    for distance in range(1, MAX_NEIGHBOURS + 1):
+        at = at[at < len(values) - distance]
+        at = at[values[at] == values[at + distance]]
+        found.append(np.stack([order[at], order[at + distance]]))
+    return np.concatenate(found, axis=1)
+
+
+def _confirm(store: Store, found: list[Candidate], workers: int, progress: bool) -> pd.DataFrame:
+    """Return the pairs whose waveforms correlate, each at its best shift."""
+    read = lru_cache(CACHED_TRACKS)(lambda row: waveform(store.track(row), store.sample_rate))
+    pairs = [list(group) for _, group in groupby(found, key=lambda one: one[:2])]
+    jobs = (joblib.delayed(_best)(read, pair) for pair in pairs)
+    results = joblib.Parallel(workers, prefer="threads", return_as="generator")(jobs)
+    hide = None if progress and pairs else True
+    bar = tqdm(results, "comparing", len(pairs), unit="pair", disable=hide)
+    rows = [
+        (pair[0].a, pair[0].b, match.shift, match.overlap, match.correlation)
+        for pair, match in zip(pairs, bar, strict=True)
+        if match.correlation >= MIN_CORRELATION and match.overlap >= MIN_OVERLAP
+    ]
+    columns = {"a": int, "b": int, "shift": float, "overlap": float, "correlation": float}
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+
+def _best(read: Callable[[int], Waveform], pair: list[Candidate]) -> Match:
+    x_T, y_T = read(pair[0].a), read(pair[0].b)
+    return max(correlate(x_T, y_T, one.shift * HOP_SECONDS) for one in pair)
+
+
+def _by_row(matches: pd.DataFrame, codes: NDArray[np.intp]) -> pd.DataFrame:
+    """Return the matches of tracks as matches of all rows that hold them."""
+    rows = pd.Series(np.arange(len(codes)), index=codes)
+    frame = matches.join(rows.rename("x"), on="a").join(rows.rename("y"), on="b")
+    frame["shift"] = frame["shift"].where(frame["x"] < frame["y"], -frame["shift"])
+    frame["a"], frame["b"] = frame[["x", "y"]].min(axis=1), frame[["x", "y"]].max(axis=1)
+    return frame[list(matches)].sort_values(["a", "b"], ignore_index=True)
