@@ -12,12 +12,11 @@ SLACK = round(0.2 * RATE)  # samples that a given shift may be out
 PIECE = 2**15  # samples for one FFT: fits in the processor's cache
 STEP = PIECE - 2 * SLACK
 
-# Lanczos' kernel [E,L], from whole samples to eighths: at 2 kHz half a sample is much
-LAGS = np.arange(-16, 17)
-EIGHTHS = np.arange(-8, 9) / 8
-KERNEL = np.sinc(EIGHTHS[:, None] - LAGS) * np.sinc((EIGHTHS[:, None] - LAGS) / 17)
-# the spectrum [F] of differences from sample to sample over that of the samples
-DIFFERENCE = 2 - 2 * np.cos(np.linspace(0, np.pi, PIECE // 2 + 1))
+FREQUENCIES = np.fft.rfftfreq(PIECE, 1 / RATE)  # [F], Hz
+BANDS = np.searchsorted(FREQUENCIES, [20, 62.5, 125, 250, 500, 1000])  # first bins; up to 2 kHz
+MIN_SHARE = 0.01  # of the energy: a band with less may hold nothing but a codec's noise
+EIGHTHS = np.arange(-4, 5) / 8  # of a sample: at 2 kHz half a sample is much
+DELAYS_EF = np.exp(2j * np.pi / RATE * EIGHTHS[:, None] * FREQUENCIES).astype(np.complex64)
 
 Waveform = NDArray[np.float32]
 
@@ -38,42 +37,41 @@ def waveform(samples_T: NDArray[np.int16], sample_rate: int) -> Waveform:
 def correlate(x_T: Waveform, y_T: Waveform, shift: float) -> Match:
     """Return how x and y correlate over their overlap if y begins about `shift` s after x.
 
-    The best shift within `SLACK` counts, the sign does not. Of the correlation of the waveforms and
-    that of their differences from sample to sample it is the smaller: a bass drum that two pieces
-    share can make the former large, a click the latter.
+    The best shift within `SLACK` counts, the sign does not. Of the correlations in the octaves that
+    matter in either waveform it is the smallest: a drum loop under two songs is most of their
+    energy, but in the octave of the voice they differ.
     """
     lag = round(shift * RATE)
-    length = min(len(x_T), lag + len(y_T)) - max(lag, 0)
-    assert length > 0, "no overlap"
-    around_T = np.pad(x_T, SLACK)[max(lag, 0) :][: length + 2 * SLACK]
-    b_T = y_T[max(-lag, 0) :][:length]
-    spectrum_F = _cross_spectrum(around_T, b_T)
-    start = int(np.abs(np.fft.irfft(spectrum_F)[: 2 * SLACK + 1]).argmax())
-    a_T = around_T[start : start + length]
-    plain_E = _normalised(spectrum_F, start, a_T, b_T)
-    sharp_E = _normalised(spectrum_F * DIFFERENCE, start, np.diff(a_T), np.diff(b_T))
-    lag += start - SLACK
-    return Match(
-        correlation=min(float(plain_E.max()), float(sharp_E.max()), 1.0),
-        shift=(lag + float(EIGHTHS[plain_E.argmax()])) / RATE,
-        overlap=(min(len(x_T), lag + len(y_T)) - max(lag, 0)) / RATE,
-    )
+    lag += _best_lag(np.pad(x_T, SLACK)[max(lag, 0) :], y_T[max(-lag, 0) :])
+    a_T, b_T = x_T[max(lag, 0) :], y_T[max(-lag, 0) :]
+    length = min(len(a_T), len(b_T))
+    a_PF, b_PF = _spectra(a_T[:length], PIECE), _spectra(b_T[:length], PIECE)
+    product_F = np.sum(a_PF * b_PF.conj(), axis=0)
+    eighth = int(np.abs((DELAYS_EF @ product_F).real).argmax())
+    product_K = np.abs(_by_band((DELAYS_EF[eighth] * product_F).real))
+    a_K, b_K = (_by_band(np.sum(np.abs(x_PF) ** 2, axis=0)) for x_PF in (a_PF, b_PF))
+    matters_K = (a_K > MIN_SHARE * a_K.sum()) | (b_K > MIN_SHARE * b_K.sum())
+    correlation_K = product_K / np.sqrt(np.maximum(a_K * b_K, 1e-9))
+    correlation = float(correlation_K[matters_K].min()) if matters_K.any() else 0.0
+    return Match(min(correlation, 1.0), (lag + float(EIGHTHS[eighth])) / RATE, length / RATE)
 
 
-def _cross_spectrum(around_T: Waveform, b_T: Waveform) -> NDArray[np.complex64]:
-    """Return the spectrum [F] of the sums of products of b with what is `around` it, by `SLACK`
-    longer at both ends, at lags of 0 to 2 `SLACK`: that of piece after piece, added up."""
-    num_pieces = -(-len(b_T) // STEP)
-    missing = num_pieces * STEP - len(b_T)
-    around_PT = sliding_window_view(np.pad(around_T, (0, missing)), PIECE)[::STEP]
-    b_PT = np.pad(b_T, (0, missing)).reshape(num_pieces, STEP)
-    return np.sum(np.fft.rfft(around_PT) * np.fft.rfft(b_PT, PIECE).conj(), axis=0)
+def _best_lag(around_T: Waveform, b_T: Waveform) -> int:
+    """Return the lag within `SLACK` at which b correlates most with what is around it, which begins
+    `SLACK` before it. The spectra of pieces add up."""
+    length = min(len(around_T) - 2 * SLACK, len(b_T))
+    b_PF = _spectra(b_T[:length], STEP)
+    missing = len(b_PF) * STEP - length
+    around_T = np.pad(around_T[: length + 2 * SLACK], (0, missing))
+    around_PF = np.fft.rfft(sliding_window_view(around_T, PIECE)[::STEP])
+    products_T = np.fft.irfft(np.sum(around_PF * b_PF.conj(), axis=0))
+    return int(np.abs(products_T[: 2 * SLACK + 1]).argmax()) - SLACK
 
 
-def _normalised(
-    spectrum_F: NDArray[np.complexfloating], start: int, a_T: Waveform, b_T: Waveform
-) -> NDArray[np.floating]:
-    """Return the correlation [E] at the eighths of a sample around the lag `start`."""
-    products_L = np.fft.irfft(spectrum_F).take(start + LAGS, mode="wrap")
-    norm = max(float(np.sqrt((a_T @ a_T) * (b_T @ b_T))), 1e-9)
-    return np.abs(KERNEL @ products_L) / norm
+def _spectra(x_T: Waveform, step: int) -> NDArray[np.complex64]:
+    """Return the spectra [P,F] of pieces of `step` samples, the last filled up with zeros."""
+    return np.fft.rfft(np.pad(x_T, (0, -len(x_T) % step)).reshape(-1, step), PIECE)
+
+
+def _by_band(x_F: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.add.reduceat(x_F, BANDS)

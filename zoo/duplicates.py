@@ -87,7 +87,7 @@ def _voted(prints: list[Fingerprint]) -> Iterator[tuple[int, int, int]]:
     values = np.concatenate(prints)
     track = np.repeat(np.arange(len(prints)), lengths)
     place = np.arange(len(values)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    reach = int(lengths.max())  # shifts are smaller
+    reach = max(1, int(lengths.max()))  # shifts are smaller
     tables = [(part, np.argsort(part, kind="stable")) for part in (values >> 8, values & 0xFFFFFF)]
     for first in range(0, len(prints), BLOCK_TRACKS):
         is_in_block = (track >= first) & (track < first + BLOCK_TRACKS)

@@ -32,6 +32,7 @@ SPAN = 4096 + 19 * HOP  # samples behind one value: 16 frames, and 4 more for th
 HOP_SECONDS = HOP / RATE
 BATCH_SECONDS = 600  # of audio for one process
 FILE_BATCHES = 64  # for one file of the cache
+INSTALL = "install genre-zoo[audit], or pyacoustid with libchromaprint"
 
 Fingerprint = NDArray[np.uint32]
 
@@ -52,7 +53,8 @@ def fingerprints(
     batches = _batches(store, [row for digest, row in rows.items() if digest not in found])
     parallel = joblib.Parallel(workers or joblib.cpu_count(), prefer="threads")
     hide = None if progress and batches else True
-    with tqdm(None, "fingerprinting", len(rows), initial=len(found), unit="track", disable=hide) as bar:
+    with tqdm(desc="fingerprinting", total=len(rows), unit="track", disable=hide) as bar:
+        bar.update(len(found))
         for start in range(0, len(batches), FILE_BATCHES):
             group = batches[start : start + FILE_BATCHES]
             done = parallel(joblib.delayed(_fingerprint)(store, batch) for batch in group)
@@ -97,20 +99,18 @@ def _values(samples_T: NDArray[np.int16]) -> Fingerprint:
 
 
 def _by_ffmpeg(samples_T: NDArray[np.int16]) -> Fingerprint:
-    instead = "install genre-zoo[audit], or pyacoustid with libchromaprint"
+    pcm = ["-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0"]
+    raw = ["-f", "chromaprint", "-fp_format", "raw", "pipe:1"]
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
-        ffmpeg = get_ffmpeg_exe()
-    except (ImportError, RuntimeError) as error:
-        raise InputError(f"near duplicates are found by chromaprint: {instead}.") from error
-    pcm = ["-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0"]
-    raw = ["-f", "chromaprint", "-fp_format", "raw", "pipe:1"]
-    command = [ffmpeg, "-v", "error", *pcm, *raw]
-    done = subprocess.run(command, input=samples_T.tobytes(), capture_output=True)
+        command = [get_ffmpeg_exe(), "-v", "error", *pcm, *raw]
+        done = subprocess.run(command, input=samples_T.tobytes(), capture_output=True)
+    except (ImportError, RuntimeError, OSError) as error:
+        raise InputError(f"near duplicates need chromaprint: {INSTALL} ({error}).") from error
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[-1]
-        raise InputError(f"{ffmpeg} makes no chromaprints ({reason}): {instead}.")
+        raise InputError(f"{command[0]} has no chromaprint ({reason}): {INSTALL}.")
     return np.frombuffer(done.stdout, np.uint32)
 
 
