@@ -60,12 +60,13 @@ def draw_copy(random: RandomState, peak: float) -> Copy:
     trim = random.uniform(0, MAX_TRIM) * (random.random_sample() < 0.8)
     starts = trim * random.random_sample()
     is_scaled, is_resampled = random.random_sample(2) < 0.8
+    codec = str(random.choice(list(CODECS)))
     return Copy(
-        codec=str(random.choice(list(CODECS))),
+        codec=codec,
         rate=int(random.choice(RATES)) if is_resampled else RATE,
         starts=starts,
         ends=trim - starts,
-        gain=10 ** (random.uniform(-20, 1) / 20) / peak if is_scaled else 1.0,
+        gain=10 ** (random.uniform(-20, 1) / 20) / peak if is_scaled or codec == "wav" else 1.0,
     )
 
 
@@ -165,7 +166,10 @@ def measure(tracks: Iterator[np.ndarray], num: int, random: RandomState) -> dict
     copies = planted[planted["original"] >= 0]
     true = set(zip(copies["original"], copies.index, strict=True))
     pairs = set(zip(found["a"], found["b"], strict=True))
-    errors = {(one.a, one.b): one.bit_errors for one in reversed(suspected)}  # the least is last
+    errors: dict[tuple[int, int], float] = {}
+    for one in suspected:
+        pair = one.a, one.b
+        errors[pair] = min(errors.get(pair, 1.0), one.bit_errors)
     worst = max((errors.get(pair, 0.0) for pair in true), default=0.0)
     best = {pair for pair, share in errors.items() if share <= worst}
     for pair in sorted(true ^ pairs):

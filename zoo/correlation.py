@@ -12,11 +12,12 @@ SLACK = round(0.2 * RATE)  # samples that a given shift may be out
 PIECE = 2**15  # samples for one FFT: fits in the processor's cache
 STEP = PIECE - 2 * SLACK
 
-FREQUENCIES = np.fft.rfftfreq(PIECE, 1 / RATE)  # [F], Hz
-BANDS = np.searchsorted(FREQUENCIES, [20, 62.5, 125, 250, 500, 1000])  # first bins; up to 2 kHz
-MIN_SHARE = 0.01  # of the energy: a band with less may hold nothing but a codec's noise
-EIGHTHS = np.arange(-4, 5) / 8  # of a sample: at 2 kHz half a sample is much
-DELAYS_EF = np.exp(2j * np.pi / RATE * EIGHTHS[:, None] * FREQUENCIES).astype(np.complex64)
+BINS = 16  # of the FFT that are summed to one: delays of 2 samples hardly turn within 2 Hz
+FREQUENCIES = np.fft.rfftfreq(PIECE, 1 / RATE)[:-1].reshape(-1, BINS).mean(axis=1)  # [F], Hz
+BANDS = np.searchsorted(FREQUENCIES, [20, 62.5, 125, 250, 500, 1000])  # first of each; to 2 kHz
+MIN_SHARE = 0.02  # of the energy: codecs leave out or spoil what is softer and masked
+DELAYS = np.arange(-16, 17) / 8  # samples: at 2 kHz a half is much, and the best may be two away
+TURNS_DF = np.exp(2j * np.pi / RATE * DELAYS[:, None] * FREQUENCIES)
 
 Waveform = NDArray[np.float32]
 
@@ -38,22 +39,25 @@ def correlate(x_T: Waveform, y_T: Waveform, shift: float) -> Match:
     """Return how x and y correlate over their overlap if y begins about `shift` s after x.
 
     The best shift within `SLACK` counts, the sign does not. Of the correlations in the octaves that
-    matter in either waveform it is the smallest: a drum loop under two songs is most of their
-    energy, but in the octave of the voice they differ.
+    matter it is the smallest: a drum loop under two songs is most of their
+    energy, but in the octaves of the voice they differ.
     """
     lag = round(shift * RATE)
     lag += _best_lag(np.pad(x_T, SLACK)[max(lag, 0) :], y_T[max(-lag, 0) :])
-    a_T, b_T = x_T[max(lag, 0) :], y_T[max(-lag, 0) :]
-    length = min(len(a_T), len(b_T))
-    a_PF, b_PF = _spectra(a_T[:length], PIECE), _spectra(b_T[:length], PIECE)
-    product_F = np.sum(a_PF * b_PF.conj(), axis=0)
-    eighth = int(np.abs((DELAYS_EF @ product_F).real).argmax())
-    product_K = np.abs(_by_band((DELAYS_EF[eighth] * product_F).real))
-    a_K, b_K = (_by_band(np.sum(np.abs(x_PF) ** 2, axis=0)) for x_PF in (a_PF, b_PF))
-    matters_K = (a_K > MIN_SHARE * a_K.sum()) | (b_K > MIN_SHARE * b_K.sum())
-    correlation_K = product_K / np.sqrt(np.maximum(a_K * b_K, 1e-9))
-    correlation = float(correlation_K[matters_K].min()) if matters_K.any() else 0.0
-    return Match(min(correlation, 1.0), (lag + float(EIGHTHS[eighth])) / RATE, length / RATE)
+    x_T, y_T = x_T[max(lag, 0) :], y_T[max(-lag, 0) :]
+    length = min(len(x_T), len(y_T))
+    x_PF, y_PF = _spectra(x_T[:length], PIECE), _spectra(y_T[:length], PIECE)
+    product_F = _summed(x_PF * y_PF.conj())
+    energy_2K = _by_band(np.stack([_summed(np.abs(z_PF) ** 2) for z_PF in (x_PF, y_PF)]))
+    norm_K = np.sqrt(energy_2K.prod(axis=0))
+    matters_K = norm_K > MIN_SHARE * np.sqrt(energy_2K.sum(axis=1).prod())
+    if not matters_K.any():
+        return Match(0.0, lag / RATE, length / RATE)
+    correlation_DK = _by_band((TURNS_DF * product_F).real)[:, matters_K] / norm_K[matters_K]
+    least_D = np.maximum(correlation_DK.min(axis=1), (-correlation_DK).min(axis=1))
+    best = int(least_D.argmax())
+    correlation = float(np.clip(least_D[best], 0, 1))
+    return Match(correlation, (lag + float(DELAYS[best])) / RATE, length / RATE)
 
 
 def _best_lag(around_T: Waveform, b_T: Waveform) -> int:
@@ -73,5 +77,10 @@ def _spectra(x_T: Waveform, step: int) -> NDArray[np.complex64]:
     return np.fft.rfft(np.pad(x_T, (0, -len(x_T) % step)).reshape(-1, step), PIECE)
 
 
-def _by_band(x_F: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.add.reduceat(x_F, BANDS)
+def _summed(x_PF: np.ndarray) -> np.ndarray:
+    """Return the sums over the pieces and over `BINS` neighbours."""
+    return x_PF[:, :-1].sum(axis=0).reshape(-1, BINS).sum(axis=1)
+
+
+def _by_band(x_XF: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.add.reduceat(x_XF, BANDS, axis=1)

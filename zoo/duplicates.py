@@ -7,9 +7,9 @@ What is not found: audio at another pitch or speed (two transfers of one tape di
 mix with something as loud, a copy that is cut inside, and less than `MIN_OVERLAP` in common.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import groupby
 from typing import NamedTuple
 
 import joblib
@@ -27,7 +27,7 @@ MIN_VALUES = int((MIN_OVERLAP * RATE - SPAN) / HOP) + 1
 MIN_VOTES = 2  # two equal values give two, two that are equal in 24 bits one
 MAX_NEIGHBOURS = 32  # with which a value is compared, of those that have the same 24 bits
 MAX_BIT_ERRORS = 0.2  # share; by chance it is 0.5, in copies it was 0.13 at most
-MAX_SHIFTS = 3  # tried for two tracks: loops agree at several
+MAX_SHIFTS = 8  # tried for two tracks: loops agree at many
 BLOCK_TRACKS = 4096  # whose votes are counted at a time: bounds the memory
 MIN_CORRELATION = 0.8
 CACHED_TRACKS = 128  # waveforms that are kept
@@ -38,8 +38,9 @@ class Candidate(NamedTuple):
 
     a: int
     b: int
-    bit_errors: float  # share over the overlap
     shift: int
+    votes: int
+    bit_errors: float  # share over the overlap
 
 
 def near_duplicates(
@@ -63,22 +64,32 @@ def near_duplicates(
 
 
 def candidates(prints: list[Fingerprint]) -> list[Candidate]:
-    """Return the pairs whose chromaprints agree, each at up to `MAX_SHIFTS` shifts, sorted by
-    tracks and then by bit errors."""
+    """Return the pairs whose chromaprints agree, sorted, each at the `MAX_SHIFTS` shifts that have
+    most votes."""
     found = []
-    for a, b, shift in _voted(prints):
+    for a, b, shift, votes in _voted(prints):
         x_N, y_N = prints[a][max(shift, 0) :], prints[b][max(-shift, 0) :]
         length = min(len(x_N), len(y_N))
         if length >= MIN_VALUES:
             errors = float(np.bitwise_count(x_N[:length] ^ y_N[:length]).mean()) / 32
             if errors <= MAX_BIT_ERRORS:
-                found.append(Candidate(a, b, errors, shift))
-    pairs = groupby(sorted(found), key=lambda one: one[:2])
-    return [one for _, group in pairs for one in islice(group, MAX_SHIFTS)]
+                found.append(Candidate(a, b, shift, votes, errors))
+    found.sort(key=lambda one: (one.a, one.b, -one.votes))
+    pairs = groupby(found, key=lambda one: one[:2])
+    return [one for _, group in pairs for one in _apart(group)]
 
 
-def _voted(prints: list[Fingerprint]) -> Iterator[tuple[int, int, int]]:
-    """Yield a, b and shift where enough values of a equal values of b, a < b.
+def _apart(pair: Iterable[Candidate]) -> list[Candidate]:
+    """Return the first shifts of a pair, without those that lie beside another one."""
+    chosen: list[Candidate] = []
+    for one in pair:
+        if len(chosen) < MAX_SHIFTS and all(abs(one.shift - x.shift) > 1 for x in chosen):
+            chosen.append(one)
+    return chosen
+
+
+def _voted(prints: list[Fingerprint]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield a, b, shift and votes where enough values of a equal values of b, a < b.
 
     The upper and the lower 24 bits of the values are looked up apart: two tracks that differ by
     half a hop seldom agree in all 32.
@@ -96,9 +107,21 @@ def _voted(prints: list[Fingerprint]) -> Iterator[tuple[int, int, int]]:
         pair = track[i] * len(prints) + track[j]
         key = (2 * pair + 1) * reach + place[i] - place[j]
         keys, votes = np.unique(key[track[i] < track[j]], return_counts=True)
-        pairs, shifts = np.divmod(keys[votes >= MIN_VOTES], 2 * reach)
-        columns = (pairs // len(prints), pairs % len(prints), shifts - reach)
+        votes = _with_neighbours(keys, votes)
+        is_enough = votes >= MIN_VOTES
+        pairs, shifts = np.divmod(keys[is_enough], 2 * reach)
+        columns = (pairs // len(prints), pairs % len(prints), shifts - reach, votes[is_enough])
         yield from zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _with_neighbours(keys: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """Return the votes for keys with those for the keys beside them: what lies between two shifts
+    divides its votes."""
+    beside = np.flatnonzero(np.diff(keys) == 1)
+    total = votes.copy()
+    total[beside] += votes[beside + 1]
+    total[beside + 1] += votes[beside]
+    return total
 
 
 def _equal(values: np.ndarray, order: np.ndarray, is_first: np.ndarray) -> np.ndarray:
@@ -133,8 +156,14 @@ def _confirm(store: Store, found: list[Candidate], workers: int, progress: bool)
 
 
 def _best(read: Callable[[int], Waveform], pair: list[Candidate]) -> Match:
+    """Return the first match that is good enough, else the best."""
     x_T, y_T = read(pair[0].a), read(pair[0].b)
-    return max(correlate(x_T, y_T, one.shift * HOP_SECONDS) for one in pair)
+    best = Match(0.0, 0.0, 0.0)
+    for one in pair:
+        best = max(best, correlate(x_T, y_T, one.shift * HOP_SECONDS))
+        if best.correlation >= MIN_CORRELATION:
+            break
+    return best
 
 
 def _by_row(matches: pd.DataFrame, codes: NDArray[np.intp]) -> pd.DataFrame:
