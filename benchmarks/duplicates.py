@@ -115,7 +115,9 @@ def composed(num: int, seconds: float, random: RandomState) -> Iterator[np.ndarr
     genres = list(synth.GENRES)
     for number in range(-(-num // 8)):
         artist = f"artist{random.randint(10**6)}"
-        piece, *others = (synth.compose(artist, genres[(number + i) % 8], i).piece for i in range(3))
+        piece, *others = (
+            synth.compose(artist, genres[(number + i) % 8], i).piece for i in range(3)
+        )
         performances = [piece, piece, *(replace(piece, riffs=draw_riffs(random)) for _ in range(2))]
         yield from (_render(one, seconds, random) for one in (*others, *performances))
         loop = on_one_loop(piece, seconds, random)
@@ -129,7 +131,9 @@ def listed(file: Path, num: int, random: RandomState) -> Iterator[np.ndarray]:
         yield decode(path, RATE) / 2**15
 
 
-def plant(folder: Path, tracks: Iterator[np.ndarray], num: int, random: RandomState) -> pd.DataFrame:
+def plant(
+    folder: Path, tracks: Iterator[np.ndarray], num: int, random: RandomState
+) -> pd.DataFrame:
     """Write `num` tracks, a tenth of them copies of others; return their path, split (copies are in
     another one than their originals), row of the original (-1: none) and way of copying."""
     num_copies = num // 10

@@ -61,18 +61,23 @@ def correlate(x_T: Waveform, y_T: Waveform, shift: float) -> Match:
 
 
 def _best_lag(around_T: Waveform, b_T: Waveform) -> int:
-    """Return the lag within `SLACK` at which b correlates most with what is around it, which begins
-    `SLACK` before it. The spectra of pieces add up."""
+    """Return the lag within `SLACK` at which b agrees most with what is around it, which begins
+    `SLACK` before it.
+
+    The spectra of pieces add up; the root of each bin's magnitude counts, because the correlation
+    of a loud note alone is high at each of its periods.
+    """
     length = min(len(around_T) - 2 * SLACK, len(b_T))
     b_PF = _spectra(b_T[:length], STEP)
     missing = len(b_PF) * STEP - length
     around_T = np.pad(around_T[: length + 2 * SLACK], (0, missing))
     around_PF = np.fft.rfft(sliding_window_view(around_T, PIECE)[::STEP])
-    products_T = np.fft.irfft(np.sum(around_PF * b_PF.conj(), axis=0))
-    return int(np.abs(products_T[: 2 * SLACK + 1]).argmax()) - SLACK
+    product_F = np.sum(around_PF * b_PF.conj(), axis=0)
+    agreement_T = np.fft.irfft(product_F / np.sqrt(np.maximum(np.abs(product_F), 1e-9)))
+    return int(np.abs(agreement_T[: 2 * SLACK + 1]).argmax()) - SLACK
 
 
-def _spectra(x_T: Waveform, step: int) -> NDArray[np.complex64]:
+def _spectra(x_T: Waveform, step: int) -> NDArray[np.complexfloating]:
     """Return the spectra [P,F] of pieces of `step` samples, the last filled up with zeros."""
     return np.fft.rfft(np.pad(x_T, (0, -len(x_T) % step)).reshape(-1, step), PIECE)
 

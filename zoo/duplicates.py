@@ -22,15 +22,15 @@ from zoo.correlation import Match, Waveform, correlate, waveform
 from zoo.fingerprints import HOP, HOP_SECONDS, RATE, SPAN, Fingerprint, fingerprints
 from zoo.store import Store
 
-MIN_OVERLAP = 4.0  # s
-MIN_VALUES = int((MIN_OVERLAP * RATE - SPAN) / HOP) + 1
-MIN_VOTES = 2  # two equal values give two, two that are equal in 24 bits one
-MAX_NEIGHBOURS = 32  # with which a value is compared, of those that have the same 24 bits
-MAX_BIT_ERRORS = 0.2  # share; by chance it is 0.5, in copies it was 0.13 at most
+MIN_OVERLAP = (4.0, 10.0)  # s: half of the shorter track, but within this
+MASKS = (0x00FFFFFF, 0xFF00FFFF, 0xFFFF00FF, 0xFFFFFF00)  # of the bits in which values are equal
+MIN_VOTES = 0.05  # of the overlap, 2 at least; a value that is equal in all bits gives 4
+MAX_NEIGHBOURS = 32  # with which a value is compared, of those that are equal to it
+MAX_BIT_ERRORS = 0.17  # share; by chance it is 0.5, in copies it was 0.13 at most
 MAX_SHIFTS = 8  # tried for two tracks: loops agree at many
 BLOCK_TRACKS = 4096  # whose votes are counted at a time: bounds the memory
 MIN_CORRELATION = 0.8
-CACHED_TRACKS = 128  # waveforms that are kept
+CACHED_TRACKS = 64  # waveforms that are kept
 
 
 class Candidate(NamedTuple):
@@ -70,10 +70,9 @@ def candidates(prints: list[Fingerprint]) -> list[Candidate]:
     for a, b, shift, votes in _voted(prints):
         x_N, y_N = prints[a][max(shift, 0) :], prints[b][max(-shift, 0) :]
         length = min(len(x_N), len(y_N))
-        if length >= MIN_VALUES:
-            errors = float(np.bitwise_count(x_N[:length] ^ y_N[:length]).mean()) / 32
-            if errors <= MAX_BIT_ERRORS:
-                found.append(Candidate(a, b, shift, votes, errors))
+        errors = float(np.bitwise_count(x_N[:length] ^ y_N[:length]).mean()) / 32
+        if errors <= MAX_BIT_ERRORS:
+            found.append(Candidate(a, b, shift, votes, errors))
     found.sort(key=lambda one: (one.a, one.b, -one.votes))
     pairs = groupby(found, key=lambda one: one[:2])
     return [one for _, group in pairs for one in _apart(group)]
@@ -91,27 +90,40 @@ def _apart(pair: Iterable[Candidate]) -> list[Candidate]:
 def _voted(prints: list[Fingerprint]) -> Iterator[tuple[int, int, int, int]]:
     """Yield a, b, shift and votes where enough values of a equal values of b, a < b.
 
-    The upper and the lower 24 bits of the values are looked up apart: two tracks that differ by
-    half a hop seldom agree in all 32.
+    Values are looked up without one of their bytes, four times: tracks that are half a hop apart
+    seldom agree in all of them.
     """
     lengths = np.array([len(x_N) for x_N in prints])
     values = np.concatenate(prints)
     track = np.repeat(np.arange(len(prints)), lengths)
     place = np.arange(len(values)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     reach = max(1, int(lengths.max()))  # shifts are smaller
-    tables = [(part, np.argsort(part, kind="stable")) for part in (values >> 8, values & 0xFFFFFF)]
+    tables = [_sorted(values & np.uint32(mask)) for mask in MASKS]
     for first in range(0, len(prints), BLOCK_TRACKS):
         is_in_block = (track >= first) & (track < first + BLOCK_TRACKS)
-        equal = [_equal(part[order], order, is_in_block[order]) for part, order in tables]
+        equal = [_equal(ordered, order, is_in_block[order]) for ordered, order in tables]
         i, j = np.concatenate(equal, axis=1)
         pair = track[i] * len(prints) + track[j]
         key = (2 * pair + 1) * reach + place[i] - place[j]
         keys, votes = np.unique(key[track[i] < track[j]], return_counts=True)
-        votes = _with_neighbours(keys, votes)
-        is_enough = votes >= MIN_VOTES
-        pairs, shifts = np.divmod(keys[is_enough], 2 * reach)
-        columns = (pairs // len(prints), pairs % len(prints), shifts - reach, votes[is_enough])
-        yield from zip(*(column.tolist() for column in columns), strict=True)
+        pairs, shifts = np.divmod(keys, 2 * reach)
+        columns = np.stack(
+            [*np.divmod(pairs, len(prints)), shifts - reach, _with_neighbours(keys, votes)]
+        )
+        yield from columns[:, _is_enough(columns, lengths)].T.tolist()
+
+
+def _is_enough(columns: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Tell which a, b, shift and votes have votes and overlap enough."""
+    a, b, shift, votes = columns
+    overlap = np.minimum(lengths[a], lengths[b] + shift) - np.maximum(shift, 0)
+    shorter = np.minimum(lengths[a], lengths[b])
+    least = np.clip(_seconds(shorter) / 2, *MIN_OVERLAP)
+    return (_seconds(overlap) >= least) & (votes >= np.maximum(2, MIN_VOTES * overlap))
+
+
+def _seconds(num_values: np.ndarray) -> np.ndarray:
+    return (SPAN + (num_values - 1) * HOP) / RATE
 
 
 def _with_neighbours(keys: np.ndarray, votes: np.ndarray) -> np.ndarray:
@@ -124,13 +136,19 @@ def _with_neighbours(keys: np.ndarray, votes: np.ndarray) -> np.ndarray:
     return total
 
 
-def _equal(values: np.ndarray, order: np.ndarray, is_first: np.ndarray) -> np.ndarray:
-    """Return the places [2,M] of equal values, where the first one of each two `is_first`.
+def _sorted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values in order, and their places."""
+    order = np.argsort(values, kind="stable").astype(np.int32)
+    return values[order], order
 
-    `values` are sorted and were at the places `order`. A value that is everywhere, such as that of
-    silence, is compared with `MAX_NEIGHBOURS` others only: that bounds M.
+
+def _equal(values: np.ndarray, order: np.ndarray, is_first: np.ndarray) -> np.ndarray:
+    """Return the places [2,M] of equal values, of which the first `is_first`.
+
+    A value that is everywhere, such as that of silence, is compared with `MAX_NEIGHBOURS` others
+    only: that bounds M.
     """
-    at, found = np.flatnonzero(is_first), [np.empty((2, 0), np.intp)]
+    at, found = np.flatnonzero(is_first), [np.empty((2, 0), np.int32)]
     for distance in range(1, MAX_NEIGHBOURS + 1):
         at = at[at < len(values) - distance]
         at = at[values[at] == values[at + distance]]
@@ -149,7 +167,7 @@ def _confirm(store: Store, found: list[Candidate], workers: int, progress: bool)
     rows = [
         (pair[0].a, pair[0].b, match.shift, match.overlap, match.correlation)
         for pair, match in zip(pairs, bar, strict=True)
-        if match.correlation >= MIN_CORRELATION and match.overlap >= MIN_OVERLAP
+        if match.correlation >= MIN_CORRELATION
     ]
     columns = {"a": int, "b": int, "shift": float, "overlap": float, "correlation": float}
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)

@@ -115,7 +115,7 @@ def _by_ffmpeg(samples_T: NDArray[np.int16]) -> Fingerprint:
 
 
 def _read(folder: Path, digests: Iterable[str]) -> dict[str, Fingerprint]:
-    found = {}
+    found: dict[str, Fingerprint] = {}
     for file in sorted(folder.glob("*.parquet")):
         try:
             table = pd.read_parquet(file, columns=["content_hash", "fingerprint"])
