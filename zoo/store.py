@@ -40,14 +40,15 @@ class Store:
         lengths: their lengths in samples, int64 [num_tracks].
         content_hashes: equal where the decoded audio is equal.
         sample_rate: in Hz.
+        folder: of the shards, `<cache>/store/<sample_rate>`.
     """
 
     def __init__(self, folder: Path, sample_rate: int, entries: pa.Table) -> None:
         """Take the columns given, shard, offset, length and content_hash of `entries`."""
+        self.folder = folder
         self.sample_rate = sample_rate
         self.lengths: NDArray[np.int64] = entries["length"].to_numpy()
         self._entries = entries.select(["given", "shard", "offset", "length", "content_hash"])
-        self._folder = folder
         self._offsets: NDArray[np.int64] = entries["offset"].to_numpy()
         shards = entries["shard"].combine_chunks()
         self._shards: NDArray[np.int32] = shards.indices.to_numpy()
@@ -77,7 +78,7 @@ class Store:
 
     def select(self, rows: NDArray[np.integer]) -> Self:
         """Return a store of these rows of this one, in this order."""
-        chosen = type(self)(self._folder, self.sample_rate, self._entries.take(rows))
+        chosen = type(self)(self.folder, self.sample_rate, self._entries.take(rows))
         chosen._maps = self._maps
         return chosen
 
@@ -112,7 +113,7 @@ class Store:
         if shard not in self._maps:
             if len(self._maps) >= MAX_MAPS:
                 self._maps.pop(next(iter(self._maps)))
-            with (self._folder / f"{self._names[shard]}.npy").open("rb") as file:
+            with (self.folder / f"{self._names[shard]}.npy").open("rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             # np.load takes five times as long, and each slice of its memmap several times
             self._maps[shard] = np.frombuffer(content, np.int16, offset=HEADER_BYTES)
