@@ -32,7 +32,7 @@ SPAN = 4096 + 19 * HOP  # samples behind one value: 16 frames, and 4 more for th
 HOP_SECONDS = HOP / RATE
 BATCH_SECONDS = 600  # of audio for one process
 FILE_BATCHES = 64  # for one file of the cache
-INSTALL = "install genre-zoo[audit], or pyacoustid with libchromaprint"
+INSTALL = "install imageio-ffmpeg, or pyacoustid with libchromaprint"
 
 Fingerprint = NDArray[np.uint32]
 
