@@ -156,7 +156,7 @@ def _take_stored(manifest: Manifest, fold: int) -> Manifest:
 
 def _fairest(manifest: Manifest, assigned: np.ndarray) -> int:
     """Return the fold of about its share of the tracks, among those that hold most classes."""
-    labels, sizes = labels_of(manifest.frame), np.bincount(assigned)
+    labels, sizes = labels_of(manifest.frame), np.bincount(assigned[assigned >= 0])
     held = [labels[assigned[labels.index] == i].nunique() for i in range(len(sizes))]
     off = abs(sizes * len(sizes) - len(assigned))
     return min(range(len(sizes)), key=lambda i: (-held[i], off[i]))
@@ -184,17 +184,22 @@ def _take_validation(manifest: Manifest, seed: int) -> Manifest:
     """Move one of eight folds of the training tracks, but no class whole, to validation."""
     train = manifest.select(manifest.frame["split"] == "train")
     num_folds = max(2, min(VALIDATION_FOLDS, train.units.nunique()))
-    assigned = assign_folds(train, num_folds, seed)
-    chosen = set(train.units[assigned == _fairest(train, assigned)])
-    labels, units = labels_of(train.frame), train.units
-    rest = ~units.isin(chosen)
-    lost = set(labels) - set(labels[rest.reindex(labels.index)])
-    chosen -= set(units[labels[labels.isin(lost)].index])
-    if not chosen:
+    assigned = _without_whole_classes(train, assign_folds(train, num_folds, seed))
+    if (assigned < 0).all():
         raise InputError(
             f"{manifest.where}: the training tracks are by too few artists (or are too few) to "
             "take some for validation; add some, or a split column with validation."
         )
-    moved = manifest.units.isin(chosen) & (manifest.frame["split"] == "train")
+    chosen = train.units[assigned == _fairest(train, assigned)]
+    moved = manifest.units.isin(set(chosen)) & (manifest.frame["split"] == "train")
     split = manifest.frame["split"].mask(moved, "validation")
     return replace(manifest, frame=manifest.frame.assign(split=split))
+
+
+def _without_whole_classes(manifest: Manifest, assigned: np.ndarray) -> np.ndarray:
+    """Return the folds with -1 for units of a class that is in one fold only."""
+    labels, units = labels_of(manifest.frame), manifest.units
+    folds = pd.Series(assigned, manifest.frame.index)[labels.index]
+    alone = folds.groupby(labels.to_numpy()).nunique() == 1
+    kept = set(units[labels[labels.isin(alone.index[alone])].index])
+    return np.where(units.isin(kept), -1, assigned)
