@@ -216,6 +216,18 @@ def test_mp3_without_an_announced_length_is_not_cut(tmp_path):
     assert len(decode(path, 16_000)) / 16_000 == pytest.approx(6, abs=0.1)
 
 
+@pytest.mark.parametrize("rate", [22_050, 44_100])
+@pytest.mark.parametrize("missing", [0, 150])
+def test_mp3_of_constant_bit_rate_needs_no_announced_length(tmp_path, rate, missing):
+    """Here libsndfile's guess is right, also for one that ends within a frame."""
+    path = write_mp3(tmp_path / "a.mp3", 6, rate, "CONSTANT")
+    data = path.read_bytes()
+    second_frame = data.index(data[:2], data.index(b"Info"))
+    path.write_bytes(data[second_frame : len(data) - missing])
+    whole, _ = sf.read(path, dtype="float32")
+    np.testing.assert_array_equal(decode(path, rate), to_int16(whole))
+
+
 @pytest.mark.parametrize("suffix", [".mp3", ".ogg", ".flac"])
 @pytest.mark.parametrize("rate", [22_050, 44_100])
 def test_reading_in_blocks_changes_nothing(tmp_path, suffix, rate):

@@ -13,6 +13,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zoo.audio import MAX_SECONDS, SAMPLE_BYTES, AudioError, decode
 
 MEMORY_BASE = 512 * 2**20  # bytes: more than any decoder needs beside its result
@@ -26,19 +29,23 @@ def main() -> None:
     _silence_libraries()
     paths: SimpleQueue[str] = SimpleQueue()
     Thread(target=_receive, args=(requests, paths), daemon=True).start()
-    most = memory_limit(sample_rate)
-    _limit_memory(most)
+    _limit_memory(memory_limit(sample_rate))
     while True:
-        try:
-            samples = decode(paths.get(), sample_rate)
-        except AudioError as error:
-            _send(replies, {"reason": str(error)})
-        except MemoryError:
-            _send(replies, {"reason": f"needs more than {most / 1e9:.1f} GB of memory to decode"})
-        except Exception:
-            _send(replies, {"error": traceback.format_exc()})
-        else:
-            _send(replies, {"length": len(samples)}, samples.data)
+        _send(replies, *_answer(paths.get(), sample_rate))
+
+
+def _answer(path: str, sample_rate: int) -> tuple[dict[str, Any], NDArray[np.int16]]:
+    nothing = np.empty(0, np.int16)
+    try:
+        samples = decode(path, sample_rate)
+    except AudioError as error:
+        return {"reason": str(error)}, nothing
+    except MemoryError:
+        most = f"{memory_limit(sample_rate) / 1e9:.1f} GB"
+        return {"reason": f"needs more than {most} of memory to decode"}, nothing
+    except Exception:
+        return {"error": traceback.format_exc()}, nothing
+    return {"length": len(samples)}, samples
 
 
 def memory_limit(sample_rate: int) -> int:
@@ -53,9 +60,9 @@ def _receive(requests: BinaryIO, paths: "SimpleQueue[str]") -> None:
     os._exit(0)
 
 
-def _send(replies: BinaryIO, reply: dict[str, Any], samples: Any = b"") -> None:
+def _send(replies: BinaryIO, reply: dict[str, Any], samples: NDArray[np.int16]) -> None:
     replies.write(json.dumps(reply).encode() + b"\n")
-    replies.write(samples)
+    replies.write(samples.data)
     replies.flush()
 
 

@@ -38,11 +38,18 @@ def encoded(
 
 @cache
 def good(container: str) -> bytes:
-    """A file of that kind with the tone; OGG and OPUS have several pages."""
+    """A file of that kind with the tone, the same each time; OGG and OPUS have several pages."""
     if container == "OPUS":
-        return encoded(tone(48_000), 48_000, "OGG", "OPUS")
+        return _numbered(encoded(tone(48_000), 48_000, "OGG", "OPUS"))
+    if container == "OGG":
+        return _numbered(encoded(tone(WAV_RATE, OGG_SECONDS), WAV_RATE, "OGG"))
     rate = {"MP3": MP3_RATE}.get(container, WAV_RATE)
-    return encoded(tone(rate, OGG_SECONDS if container == "OGG" else SECONDS), rate, container)
+    return encoded(tone(rate), rate, container)
+
+
+def _numbered(data: bytes) -> bytes:
+    """An Ogg stream with a number that is not drawn at random."""
+    return b"".join(ogg_signed(put(page, 14, b"zoo!")) for page in ogg_pages(data))
 
 
 def chunk(name: bytes, content: bytes, size: int | None = None) -> bytes:

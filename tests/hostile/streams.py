@@ -58,7 +58,8 @@ def _around() -> Iterator[Case]:
         suffix = f".{kind.lower()}"
         same = Tone(OGG_SECONDS if kind == "OGG" else 2.0, purity=0.99)
         yield Case(f"junk-after-{kind.lower()}", suffix, good(kind) + junk, _junk_after(kind, same))
-        yield Case(f"junk-before-{kind.lower()}", suffix, junk + good(kind), UNKNOWN)
+        before = same if kind == "MP3" else UNKNOWN
+        yield Case(f"junk-before-{kind.lower()}", suffix, junk + good(kind), before)
     yield Case("zeros-before-mp3", ".mp3", bytes(700) + good("MP3"), Tone(slack=0.08, purity=0.99))
     yield Case("many-zeros-before-mp3", ".mp3", bytes(70_000) + good("MP3"), UNKNOWN)
     yield Case("junk-before-bare-mp3", ".mp3", junk[:700] + bare(), Tone(slack=0.08, purity=0.99))
