@@ -31,6 +31,7 @@ MAX_SHIFTS = 8  # tried for two tracks: loops agree at many
 BLOCK_TRACKS = 4096  # whose votes are counted at a time: bounds the memory
 MIN_CORRELATION = 0.8
 CACHED_TRACKS = 64  # waveforms that are kept
+COLUMNS = {"a": int, "b": int, "shift": float, "overlap": float, "correlation": float}
 
 
 class Candidate(NamedTuple):
@@ -169,8 +170,7 @@ def _confirm(store: Store, found: list[Candidate], workers: int, progress: bool)
         for pair, match in zip(pairs, bar, strict=True)
         if match.correlation >= MIN_CORRELATION
     ]
-    columns = {"a": int, "b": int, "shift": float, "overlap": float, "correlation": float}
-    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _best(read: Callable[[int], Waveform], pair: list[Candidate]) -> Match:
@@ -190,4 +190,4 @@ def _by_row(matches: pd.DataFrame, codes: NDArray[np.intp]) -> pd.DataFrame:
     frame = matches.join(rows.rename("x"), on="a").join(rows.rename("y"), on="b")
     frame["shift"] = frame["shift"].where(frame["x"] < frame["y"], -frame["shift"])
     frame["a"], frame["b"] = frame[["x", "y"]].min(axis=1), frame[["x", "y"]].max(axis=1)
-    return frame[list(matches)].sort_values(["a", "b"], ignore_index=True)
+    return frame[list(COLUMNS)].astype(COLUMNS).sort_values(["a", "b"], ignore_index=True)
