@@ -44,7 +44,7 @@ def test_seeking_and_decoding_whole_files_give_the_same_chunks(tmp_path: Path) -
     for item in range(4):
         assert len(seeking[item]) == len(whole[item]) == CHUNK
         both = torch.stack([seeking[item], whole[item]])  # apart by less than a sample
-        assert torch.corrcoef(both)[0, 1] > 0.95
+        assert torch.corrcoef(both)[0, 1] > 0.9
 
 
 def test_the_sparse_store_is_a_store_that_takes_no_room(tmp_path: Path) -> None:
