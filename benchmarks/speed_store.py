@@ -59,7 +59,7 @@ def opening(cache: Path, paths: list[str], rounds: int = 7) -> Ratio:
     return Ratio(tuple(seconds(opened) for _ in range(rounds)), " s")
 
 
-def growth(store: Store, num_batches: int = 4_000, batch: int = 16) -> tuple[Ratio, float]:
+def growth(store: Store, num_batches: int = 2_000, batch: int = 16) -> tuple[Ratio, float]:
     """Return by how many MB the process's own memory grows from the first tenth of random batches
     to each later one, and the MB of its page tables at the end (Linux).
 

@@ -10,8 +10,11 @@ from conftest import Run
 import zoo
 from benchmarks.speed_data import plainly, write_tracks
 from benchmarks.speed_models import WITH_REFERENCE, make_plain
+from benchmarks.speed_reading import CHUNK, RATE, Files
+from benchmarks.speed_store import IN_SHARD, growth, opening, write_sparse
 from benchmarks.timing import Ratio, share, times_as_fast
 from zoo.audio import decode
+from zoo.store import Store
 
 
 def test_ratio_is_the_median_with_its_spread() -> None:
@@ -33,6 +36,28 @@ def test_the_plain_loop_decodes_what_ours_decodes(tmp_path: Path) -> None:
     ours = decode(str(file), 16_000)
     assert len(theirs) == len(ours)
     assert np.abs(theirs.astype(int) - ours.astype(int)).max() <= 2
+
+
+def test_seeking_and_decoding_whole_files_give_the_same_chunks(tmp_path: Path) -> None:
+    files = write_tracks(tmp_path, 2, "wav", 22_050, 1)
+    seeking, whole = Files(files, 4, whole=False), Files(files, 4, whole=True)
+    for item in range(4):
+        assert len(seeking[item]) == len(whole[item]) == CHUNK
+        both = torch.stack([seeking[item], whole[item]])  # apart by less than a sample
+        assert torch.corrcoef(both)[0, 1] > 0.9
+
+
+def test_the_sparse_store_is_a_store_that_takes_no_room(tmp_path: Path) -> None:
+    paths = write_sparse(tmp_path, 2 * IN_SHARD + 1)
+    store = Store.open(tmp_path, RATE, paths)
+    assert (
+        store.paths == paths and not store.gather(np.arange(len(store)), store.lengths - 9, 9).any()
+    )
+    used = sum(file.stat().st_blocks for file in tmp_path.rglob("*.npy")) * 512
+    assert used < 2**20 < store.lengths.sum()
+    assert opening(tmp_path, paths, rounds=2).median < 2
+    if Path("/proc/self/status").exists():
+        assert growth(store, num_batches=20)[0].median < 50  # MB
 
 
 def test_an_unknown_measure_is_refused(python: Run) -> None:

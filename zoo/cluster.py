@@ -43,7 +43,7 @@ def add(
     Raises:
         InputError: no Ray, no cluster, no CPU in it, or a machine that does not see `folder`.
     """
-    call = uuid.uuid4().hex
+    folder, call = folder.absolute(), uuid.uuid4().hex
     witness = folder / f"{call}.tmp"
     with (
         _ray() as ray,
@@ -90,7 +90,8 @@ def _collect(ray: Any, tasks: Iterator[tuple[Any, Sequence[Key]]], most: int, ba
     finally:
         for left in waiting:  # interrupted, they keep what they have decoded
             ray.cancel(left)
-        ray.wait(list(waiting), num_returns=len(waiting), timeout=10) if waiting else None
+        if waiting:
+            ray.wait(list(waiting), num_returns=len(waiting), timeout=10)
     return reasons
 
 
