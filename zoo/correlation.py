@@ -39,8 +39,8 @@ def correlate(x_T: Waveform, y_T: Waveform, shift: float) -> Match:
     """Return how x and y correlate over their overlap if y begins about `shift` s after x.
 
     The best shift within `SLACK` counts, the sign does not. Of the correlations in the octaves that
-    matter it is the smallest: a drum loop under two songs is most of their
-    energy, but in the octaves of the voice they differ.
+    matter it is the smallest: a drum loop under two songs is most of their energy, but in the
+    octaves of the voice they differ.
     """
     lag = round(shift * RATE)
     lag += _best_lag(np.pad(x_T, SLACK)[max(lag, 0) :], y_T[max(-lag, 0) :])
