@@ -16,11 +16,14 @@ demo: .venv/ready  ## train both models on the embedded data set and rank them
 	$(BIN)/python -m zoo.train model=crnn dataset=synth output_dir=runs/demo/crnn resume=true
 	$(BIN)/python -m leaderboard show runs/demo --out runs/demo
 
+# two processes, because much of a test is waiting for the program that it runs
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
 test: .venv/ready
-	$(BIN)/python -m pytest --durations=10
+	$(TEST)
 
 test-all: .venv/ready
-	$(BIN)/python -m pytest -m "" --durations=10
+	$(TEST) -m ""
 
 check: .venv/ready
 	$(BIN)/ruff check .
