@@ -28,6 +28,11 @@ FILES_PER_WORKER, BYTES_PER_WORKER = 8, 2**24  # for less none pays: it takes 0.
 LARGE = 2**23  # samples, nearly 9 min at 16 kHz; results of more are fetched when it is their turn
 CHANGED = "changed while it was being read"
 
+KEEP_MEMORY = {  # for the next file: the C library (glibc) faults it in again page by page otherwise
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**26),
+}
+PIPE_BYTES = 2**20  # a track of 30 s at 16 kHz without a change between processes; Linux only
 MIN_LIMIT, MAX_LIMIT = 60, 3600  # seconds
 SLOWEST = 1e6  # bytes a second; MP3s of 6 h at 32 kbit/s are decoded at 4e6 on one core
 
@@ -172,7 +177,8 @@ def _launch(command: list[str]) -> subprocess.Popen[bytes]:
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": folders, "OMP_NUM_THREADS": "1"},
+        pipesize=PIPE_BYTES,
+        env=os.environ | {"PYTHONPATH": folders, "OMP_NUM_THREADS": "1"} | KEEP_MEMORY,
         start_new_session=True,
     )
 
