@@ -28,7 +28,7 @@ FILES_PER_WORKER, BYTES_PER_WORKER = 8, 2**24  # for less none pays: it takes 0.
 LARGE = 2**23  # samples, nearly 9 min at 16 kHz; results of more are fetched when it is their turn
 CHANGED = "changed while it was being read"
 
-KEEP_MEMORY = {  # for the next file: the C library (glibc) faults it in again page by page otherwise
+KEEP_MEMORY = {  # for the next file, or glibc faults it in again page by page
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**26),
 }
