@@ -80,7 +80,7 @@ def identity(path: str) -> tuple[int, int]:
     """Return size (bytes) and modification time (ns) of a file; -1, -1 if it is not there."""
     try:
         stat = os.stat(path)  # noqa: PTH116 (half the time of Path's)
-    except OSError:
+    except (OSError, ValueError):  # of ValueError: names with a zero byte
         return -1, -1
     return stat.st_size, stat.st_mtime_ns
 
