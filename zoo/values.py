@@ -26,6 +26,8 @@ NULLABLE: dict[str, type] = {  # keys that may be null and are no argument of a 
     "listen": Path,
     "split": str,
     "prepare.workers": int,
+    "workers": int,
+    "checkpoints": Path,
 }
 COUNT, POSITIVE, SHARE = (1, math.inf), (0, math.inf), (0, 1)
 RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of their keys

@@ -1,0 +1,177 @@
+"""A suite: one YAML file that says what is trained on what, how often, how long, and measured how.
+
+    about: one sentence
+    settings: {epochs: 10}              # arguments of zoo.train, for every run
+    grids:                              # in each, all models on all data with all seeds
+      - data: [{dataset: synth}]        # arguments of zoo.train again
+        models: [{model: crnn}, {model: crnn, frontend: cqt}]
+        seeds: [0, 1, 2]
+    measures: [cost, robustness]        # of `benchmarks.measures`
+    tune: {trials: 8}                   # see `benchmarks.tune`
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from pydantic import ConfigDict, Field, ValidationError
+
+from benchmarks.job import Job, identity
+from zoo.config import compose, parse
+from zoo.errors import InputError, check_choice
+from zoo.prepare import load_manifest, presence
+from zoo.registry import choices, configs_dir
+from zoo.results import Strict
+from zoo.sources import SUFFIXES
+
+Arguments = Mapping[str, Any]  # of zoo.train: key -> value
+
+
+class Grid(Strict):
+    """All models on all data with all seeds and folds."""
+
+    data: list[dict[str, Any]] = Field(min_length=1)
+    models: list[dict[str, Any]] = Field(min_length=1)
+    seeds: list[int] = Field([0], min_length=1)
+    folds: list[int] = []  # of which each is the test once; none: the data set's split
+    settings: dict[str, Any] = {}
+
+
+class Tuning(Strict):
+    """How recipes are tuned before the runs."""
+
+    trials: int = Field(ge=1)  # for each model on each data set
+
+
+class Suite(Strict):
+    """What a suite's file says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    about: str
+    grids: list[Grid] = Field(min_length=1)
+    settings: dict[str, Any] = {}
+    measures: list[str] = []
+    tune: Tuning | None = None
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Runs that cannot be planned, and the sentence that says what they need."""
+
+    row: str
+    data: str
+    reason: str
+
+
+def read_suite(name: str) -> Suite:
+    """Return the suite `configs/suite/<name>.yaml`, or that of a file. Raises `InputError`."""
+    file = Path(name).expanduser()
+    if file.suffix not in (".yaml", ".yml"):
+        check_choice("suite", name, choices("suite"))
+        file = configs_dir() / "suite" / f"{name}.yaml"
+    try:
+        return Suite.model_validate(yaml.safe_load(file.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"suite={name}: {file} cannot be read: {reason}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"suite={name}: {place} of {file}: {first['msg']}.") from error
+
+
+def with_data(suite: Suite, typed: Sequence[str]) -> Suite:
+    """Return the suite on the data set that was typed (`dataset=...`), in place of its own."""
+    given = {a.key: a.value for a in map(parse, typed)}
+    if "dataset" not in given:
+        return suite
+    grids = {  # several data sets of a suite become one
+        str((grid.models, grid.seeds, grid.settings)): grid.model_copy(
+            update={"data": [{"dataset": given["dataset"]}], "folds": []}
+        )
+        for grid in suite.grids
+    }
+    return suite.model_copy(update={"grids": [*grids.values()]})
+
+
+def expand(
+    suite: Suite, typed: Sequence[str], folder: Path, checkpoints: Path | None
+) -> tuple[list[Job], list[Absent]]:
+    """Return the runs of a suite, each once, and what cannot be run.
+
+    `typed` are arguments for every run, which go before what the suite says; `folder` is where runs
+    are kept, `checkpoints` where weights are looked up first. Raises `InputError` for arguments
+    that no run can take.
+    """
+    planner = Planner(folder, checkpoints)
+    jobs: dict[Path, Job] = {}
+    absent: dict[Absent, None] = {}
+    for grid in with_data(suite, typed).grids:
+        for data, model in product(grid.data, grid.models):
+            settings = {**suite.settings, **grid.settings, **data, **model}
+            try:
+                for job in planner.plan(settings, typed, grid, row_of(model)):
+                    jobs.setdefault(job.folder, job)
+            except InputError as error:
+                absent[Absent(row_of(model), row_of(data), str(error))] = None
+    return [*jobs.values()], [*absent]
+
+
+def row_of(arguments: Arguments) -> str:
+    """Return what a model or a data set is called: its values, those of longer keys named."""
+    named = {k: v for k, v in arguments.items() if k != "checkpoint"}
+    parts = [str(v) if "." not in k else f"{k.rpartition('.')[2]}={v}" for k, v in named.items()]
+    if "checkpoint" in arguments:
+        parts.append("from " + str(Path(arguments["checkpoint"]).parent or arguments["checkpoint"]))
+    return " ".join(parts)
+
+
+class Planner:
+    """Makes runs of arguments; each data set is looked at once."""
+
+    def __init__(self, folder: Path, checkpoints: Path | None) -> None:
+        self.folder, self.checkpoints = folder, checkpoints
+        self.manifests: dict[str, Any] = {}
+
+    def plan(
+        self, settings: Arguments, typed: Sequence[str], grid: Grid, row: str
+    ) -> Iterator[Job]:
+        """Yield the runs of one model on one data set. Raises `InputError` for what is missing."""
+        if checkpoint := settings.get("checkpoint"):
+            settings = {**settings, "checkpoint": self._weights(str(checkpoint))}
+        for fold, seed in product(grid.folds or [None], grid.seeds):
+            values = {**settings, "seed": seed}
+            values |= {} if fold is None else {"dataset.fold": fold}
+            arguments = (*(f"{key}={text(value)}" for key, value in values.items()), *typed)
+            config = compose("train", arguments)
+            manifest = self._manifest(config)
+            content: Any = OmegaConf.to_container(config)
+            name = identity(config, manifest)
+            place = self.folder / manifest.name / config.model.name / name
+            yield Job(row, config.seed, manifest, arguments, content, place)
+
+    def _manifest(self, config: Any) -> Any:
+        key = str((config.dataset, config.split))
+        if key not in self.manifests:
+            self.manifests[key] = load_manifest(config)
+        return self.manifests[key]
+
+    def _weights(self, checkpoint: str) -> str:
+        """Return where weights are: below `checkpoints`, in whatever format, else as named."""
+        if self.checkpoints is not None:
+            file = self.checkpoints.expanduser() / checkpoint
+            for other in (file, *(file.with_suffix(suffix) for suffix in SUFFIXES)):
+                if other.exists():
+                    return str(other)
+        return checkpoint
+
+
+def text(value: Any) -> str:
+    """Return a YAML value as one types it on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
