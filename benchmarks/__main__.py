@@ -154,7 +154,8 @@ def main(arguments: Sequence[str]) -> int:
     settings = command.settings
     suite = read_suite(settings.suite)
     checkpoints = None if settings.checkpoints is None else Path(settings.checkpoints)
-    jobs, absent = expand(suite, command.passed, Path(settings.output_dir), checkpoints)
+    place = Path(settings.output_dir)
+    jobs, absent = expand(suite, command.passed, place, checkpoints, remote=not command.is_dry)
     if command.is_dry:
         print(plan(jobs, absent, settings))
         return 0
