@@ -1,4 +1,4 @@
-"""A finished run, opened to be measured further: its model on a device and the audio of its data."""
+"""A finished run, opened to be measured further: its model on a device, and its data's audio."""
 
 from dataclasses import dataclass
 from functools import cached_property
