@@ -1,6 +1,6 @@
 """What `cost` amounts to: sizes, operations, memory, and medians of what was timed.
 
-`what` is the device; `count` says how many times it was timed, `batch` at how many clips (or
+`what` is the device; `repeats` says how many times it was timed, `batch` at how many clips (or
 tracks) at once. Speeds are of the threads that the run had, see `threads`; there are no intervals,
 since repetitions on one machine say little of another: `busy` says how quiet it was.
 
@@ -21,6 +21,7 @@ real_time_with_decoding       the same from audio files (in memory), decoded by 
 busy                          share of the machine's cores that other processes took, 0 to 1
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +45,7 @@ class Row(NamedTuple):
     value: float
     unit: str
     batch: int
-    count: int
+    repeats: int
 
 
 def summarize(folder: Path, result: Result) -> pd.DataFrame:
@@ -55,7 +56,7 @@ def summarize(folder: Path, result: Result) -> pd.DataFrame:
 
 
 def _of_device(device: str, table: pd.DataFrame) -> pd.DataFrame:
-    plain = table[table["figure"].isin(AS_THEY_ARE)].assign(count=1)[[*Row._fields]]
+    plain = table[table["figure"].isin(AS_THEY_ARE)].assign(repeats=1)[[*Row._fields]]
     summary = pd.concat([plain, pd.DataFrame(_speeds(table))], ignore_index=True)
     is_of_tracks = summary["figure"].str.startswith("real_time")
     return summary.assign(
@@ -68,21 +69,27 @@ def _of_device(device: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _speeds(table: pd.DataFrame) -> Iterator[Row]:
-    values = {key: part.to_numpy() for key, part in table.groupby(["figure", "batch"])["value"]}
+    values: dict[tuple[str, int], list[float]] = defaultdict(list)
+    columns = (table[name].tolist() for name in ("figure", "batch", "value"))
+    for figure, batch, value in zip(*columns, strict=True):
+        values[figure, batch].append(value)
     median = {key: float(np.median(taken)) for key, taken in values.items()}
     sizes = {figure: [b for name, b in values if name == figure] for figure, _ in values}
-    (batch,), (tracks,) = sizes["training"], sizes["audio"]
+    (clips,), (tracks,) = sizes["training"], sizes["audio"]
 
-    step = "training", batch
-    yield Row("training_clips_per_second", batch / median[step], "1/s", batch, len(values[step]))
-    single = 1000 * values["scoring", 1]
-    yield Row("latency_ms", float(np.median(single)), "ms", 1, len(single))
-    yield Row("latency_95_ms", float(np.quantile(single, 0.95)), "ms", 1, len(single))
+    step = "training", clips
+    yield Row("training_clips_per_second", clips / median[step], "1/s", clips, len(values[step]))
+    single = values["scoring", 1]
+    yield Row("latency_ms", 1000 * median["scoring", 1], "ms", 1, len(single))
+    yield Row("latency_95_ms", 1000 * float(np.quantile(single, 0.95)), "ms", 1, len(single))
     best = max(sizes["scoring"], key=lambda b: b / median["scoring", b])
-    speed, count = best / median["scoring", best], len(values["scoring", best])
-    yield Row("clips_per_second", speed, "1/s", best, count)
+    speed, repeats = best / median["scoring", best], len(values["scoring", best])
+    yield Row("clips_per_second", speed, "1/s", best, repeats)
 
     audio, scoring = median["audio", tracks], median["scoring_tracks", tracks]
-    both, count = scoring + median["decoding_tracks", tracks], len(values["scoring_tracks", tracks])
-    yield Row("real_time", audio / scoring, "s/s", tracks, count)
-    yield Row("real_time_with_decoding", audio / both, "s/s", tracks, count)
+    both, repeats = (
+        scoring + median["decoding_tracks", tracks],
+        len(values["scoring_tracks", tracks]),
+    )
+    yield Row("real_time", audio / scoring, "s/s", tracks, repeats)
+    yield Row("real_time_with_decoding", audio / both, "s/s", tracks, repeats)
