@@ -246,17 +246,20 @@ def test_power_agrees_with_a_t_test_of_seeds():
 
 
 def test_power_says_what_can_never_tell_them_apart():
-    value, units = verdicts(seeds=5, artists=40, models=2)
-    better = np.maximum(value[0], np.random.default_rng(0).random(value[0].shape) < 0.6)
-    pooled = statistics.PooledVariance(0.01, 0.01, 8)
-    of = power.power(better, value[1], units, pooled)
-    assert of.tracks is None and of.seeds and "no number of tracks would do" in str(of)
-    still = statistics.PooledVariance(0.0, 0.0, 8)
-    of = power.power(value[0], value[1], units, still, seeds=(3, 30))
+    (a, b), units = verdicts(seeds=5, artists=40, models=2)
+    chance = np.random.default_rng(0).random(a.shape)
+    much, little = np.maximum(b, chance < 0.5), np.maximum(b, chance < 0.05)
+    seeds_differ = statistics.PooledVariance(0.01, 0.01, 8)
+    of = power.power(much, a, units, seeds_differ)
+    assert of.tracks is None and of.seeds > 5 and "no number of tracks would do" in str(of)
+    seeds_agree = statistics.PooledVariance(0.0, 0.0, 8)
+    of = power.power(little, a, units, seeds_agree, seeds=(3, 30))
     assert of.tracks > len(units) == of.num_tracks
-    assert of.tracks_by_seeds[30] <= of.tracks_by_seeds[3]
+    assert of.tracks_by_seeds[30] < of.tracks < of.tracks_by_seeds[3]
     assert f"{of.tracks:,} tracks would do" in str(of)
-    assert power.power(value[0][:1], value[1], units, still) is None
+    hopeless = power.Design(0.001, units=0.01, together=0.0, seeds=0.0, df_units=30, df_seed=8)
+    assert hopeless.num_seeds(0.95, 0.8) is None and hopeless.times(3, 0.95, 0.8) > 1000
+    assert power.power(a[:1], b, units, seeds_agree) is None
 
 
 def test_the_jackknife_of_a_mean_is_the_cluster_t():
