@@ -23,7 +23,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from benchmarks.job import Job, identity
 from zoo.config import compose, parse
 from zoo.errors import InputError, check_choice
-from zoo.prepare import load_manifest, presence
+from zoo.prepare import card_of, is_missing, load_manifest, presence
 from zoo.registry import choices, configs_dir
 from zoo.results import Strict
 from zoo.sources import SUFFIXES
@@ -126,8 +126,9 @@ def row_of(arguments: Arguments) -> str:
     """Return what a model or a data set is called: its values, those of longer keys named."""
     named = {k: v for k, v in arguments.items() if k != "checkpoint"}
     parts = [str(v) if "." not in k else f"{k.rpartition('.')[2]}={v}" for k, v in named.items()]
-    if "checkpoint" in arguments:
-        parts.append("from " + str(Path(arguments["checkpoint"]).parent or arguments["checkpoint"]))
+    if checkpoint := arguments.get("checkpoint"):
+        path = Path(checkpoint)
+        parts.append(f"from {path.parent if path.suffix in SUFFIXES else path}")
     return " ".join(parts)
 
 
@@ -158,7 +159,10 @@ class Planner:
     def _manifest(self, config: Any) -> Any:
         key = str((config.dataset, config.split))
         if key not in self.manifests:
-            self.manifests[key] = load_manifest(config)
+            manifest = load_manifest(config)
+            if is_missing(manifest).mean() > config.dataset.max_bad:
+                raise InputError(presence(manifest, card_of(config)))
+            self.manifests[key] = manifest
         return self.manifests[key]
 
     def _weights(self, checkpoint: str) -> str:
