@@ -42,7 +42,7 @@ FOLDER = "tuning"  # of output_dir
 SEED = 1000  # of the trials; the next one that no run has, if one has it
 
 Runner = Callable[[Sequence[Job]], Sequence[Outcome]]
-"""Trains jobs on an engine, and says how they ended."""
+"""Trains what is not finished of some jobs, on an engine, and says how they ended."""
 
 
 class Trial(Strict):
@@ -209,17 +209,18 @@ def tune(studies: Sequence[Study], folder: Path, run: Runner) -> None:
     with locked(folder / LOCK):
         while waiting := {study.file: study for study in studies if study.missing}.values():
             trials = [(study, *study.next()) for study in waiting]
-            outcomes = {o.task.folder: o for o in run([job for _, job, _ in trials])}
+            outcomes = run([job for _, job, _ in trials])
+            failed = {outcome.task.folder: outcome for outcome in outcomes if outcome.failed}
             for study, job, parameters in trials:
-                study.note(_trial(outcomes[job.folder], job, parameters))
+                study.note(_trial(job, parameters, failed.get(job.folder)))
             for study in waiting:
                 study.forget_runs()
 
 
-def _trial(outcome: Outcome, job: Job, parameters: Parameters) -> Trial:
+def _trial(job: Job, parameters: Parameters, failure: Outcome | None) -> Trial:
     make = partial(Trial, run=job.folder.name, parameters=parameters)
-    if outcome.failed:
-        return make(validation=None, seconds=outcome.seconds, reason=outcome.reason)
+    if failure is not None:
+        return make(validation=None, seconds=failure.seconds, reason=failure.reason)
     result = read_result(job.folder)
     value = result.metrics["validation"][result.primary]
     known = value if math.isfinite(value) else None
@@ -238,19 +239,23 @@ def keep(study: Study) -> None:
         study.read().write(job.folder / FILE)
 
 
-def table(studies: Sequence[Study]) -> str:
-    """Return the recipes found, and what they reached on validation, for people to read."""
+def said(studies: Sequence[Study]) -> list[str]:
+    """Return lines for people to read: the recipes found, and what is missing."""
+    if not studies:
+        return []
     head = ("row", "data", "trials", "validation", "tuned", "recipe")
-    return tabulate([_line(study) for study in studies], head, "simple", ".3f", missingval="-")
+    lines = [tabulate([_line(study) for study in studies], head, "simple", ".3f", missingval="-")]
+    if missing := sum(study.missing for study in studies):
+        lines.append(f"{missing} trials are missing")
+    return lines
 
 
 def _line(study: Study) -> tuple[object, ...]:
     known = study.read()
     recipe = " ".join(f"{key}={text(value)}" for key, value in known.recipe.items())
-    said = recipe or "as it is"
     if not study.blank.space:
-        said = "as it is: there is nothing to tune"
+        recipe = "as it is: there is nothing to tune"
     elif known.has_failed:
-        said = f"as it is: all trials failed, see {study.file}"
+        recipe = f"as it is: all trials failed, see {study.file}"
     before, best = (known.trials[i].validation if known.trials else None for i in (0, known.taken))
-    return known.row, known.data, len(known.trials), before, best, said
+    return known.row, known.data, len(known.trials), before, best, recipe or "as it is"
