@@ -99,8 +99,8 @@ def shared_out(tasks: Sequence[Any], settings: Any) -> engines.Shares:
 
 
 def tune(suite: Suite, jobs: Sequence[Job], command: Command) -> list[tuning.Study]:
-    """Look for the recipes of the rows, where the suite asks for it; return what is known of them,
-    which is all that --dry-run does."""
+    """Look for the recipes of the rows, where the suite asks for it, and print them; --dry-run
+    prints those that are known."""
     if suite.tune is None:
         return []
     folder = Path(command.settings.output_dir) / tuning.FOLDER
@@ -113,6 +113,7 @@ def tune(suite: Suite, jobs: Sequence[Job], command: Command) -> list[tuning.Stu
     if not command.is_dry:
         with exiting():
             tuning.tune(studies, folder, run)
+    print(tuning.said(studies))
     return studies
 
 
@@ -172,18 +173,19 @@ def main(arguments: Sequence[str]) -> int:
     settings = command.settings
     suite = read_suite(settings.suite)
     checkpoints = None if settings.checkpoints is None else Path(settings.checkpoints)
-    jobs, absent = expand(suite, command.passed, Path(settings.output_dir), checkpoints)
-    studies = tune(suite, jobs, command)
-    jobs = [job for study in studies for job in tuning.tuned(study)] or jobs
+    place = Path(settings.output_dir)
+    jobs, absent = expand(suite, command.passed, place, checkpoints, remote=not command.is_dry)
     if command.is_dry:
-        print("\n".join([*tuning.said(studies), plan(jobs, absent, settings)]))
+        jobs = tuning.tuned(tune(suite, jobs, command)) or jobs
+        print(plan(jobs, absent, settings))
         return 0
     if not jobs:
         raise InputError(f"suite={settings.suite}: {absent[0].reason}")
-    for study in studies:
-        tuning.keep(study)
     for one in absent:
         print(f"not at hand: {one.row} on {one.data}: {one.reason}", file=sys.stderr)
+    studies = tune(suite, jobs, command)
+    tuning.keep(studies)
+    jobs = tuning.tuned(studies) or jobs
     missing = [job for job in jobs if job.state != "finished"]
     with exiting():
         threads = shared_out(missing, settings).threads

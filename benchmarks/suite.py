@@ -10,6 +10,7 @@
     tune: {trials: 8, settings: {epochs: 3}}  # before all that, see `benchmarks.tuning`
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -21,7 +22,8 @@ from omegaconf import OmegaConf
 from pydantic import ConfigDict, Field, ValidationError
 
 from benchmarks.job import Job, identity
-from zoo.config import compose, parse
+from zoo.config import assign, compose, parse
+from zoo.datasets.base import Manifest
 from zoo.errors import InputError, check_choice
 from zoo.prepare import card_of, is_missing, load_manifest, presence
 from zoo.registry import choices, configs_dir
@@ -100,22 +102,26 @@ def with_data(suite: Suite, typed: Sequence[str]) -> Suite:
 
 
 def expand(
-    suite: Suite, typed: Sequence[str], folder: Path, checkpoints: Path | None
+    suite: Suite,
+    typed: Sequence[str],
+    folder: Path,
+    checkpoints: Path | None = None,
+    remote: bool = True,
 ) -> tuple[list[Job], list[Absent]]:
     """Return the runs of a suite, each once, and what cannot be run.
 
     `typed` are arguments for every run, which go before what the suite says; `folder` is where runs
-    are kept, `checkpoints` where weights are looked up first. Raises `InputError` for arguments
-    that no run can take.
+    are kept, `checkpoints` where weights are looked up first. Weights from the Hub are fetched, once
+    their data set is at hand, unless `remote` is false.
     """
-    planner = Planner(folder, checkpoints)
+    planner = Planner(folder, checkpoints, remote)
     jobs: dict[Path, Job] = {}
     absent: dict[Absent, None] = {}
     for grid in with_data(suite, typed).grids:
         for data, model in product(grid.data, grid.models):
-            settings = {**suite.settings, **grid.settings, **data, **model}
+            common = {**suite.settings, **grid.settings, **data}
             try:
-                for job in planner.plan(settings, typed, grid, row_of(model)):
+                for job in planner.plan(common, model, typed, grid):
                     jobs.setdefault(job.folder, job)
             except InputError as error:
                 absent[Absent(row_of(model), row_of(data), str(error))] = None
@@ -135,28 +141,29 @@ def row_of(arguments: Arguments) -> str:
 class Planner:
     """Makes runs of arguments; each data set is looked at once."""
 
-    def __init__(self, folder: Path, checkpoints: Path | None) -> None:
-        self.folder, self.checkpoints = folder, checkpoints
-        self.manifests: dict[str, Any] = {}
+    def __init__(self, folder: Path, checkpoints: Path | None, remote: bool) -> None:
+        self.folder, self.checkpoints, self.remote = folder, checkpoints, remote
+        self.manifests: dict[str, Manifest] = {}
 
     def plan(
-        self, settings: Arguments, typed: Sequence[str], grid: Grid, row: str
+        self, common: Arguments, model: Arguments, typed: Sequence[str], grid: Grid
     ) -> Iterator[Job]:
         """Yield the runs of one model on one data set. Raises `InputError` for what is missing."""
-        if checkpoint := settings.get("checkpoint"):
-            settings = {**settings, "checkpoint": self._weights(str(checkpoint))}
+        row = row_of(model)
+        if "checkpoint" in model:  # what is absent is said before weights are fetched
+            self._manifest(compose("train", [*as_typed(common), *typed]))
+            model = {**model, "checkpoint": self._weights(model["checkpoint"])}
+        arguments = [*as_typed({**common, **model}), *typed]
+        composed: Any = OmegaConf.to_container(compose("train", arguments))
         for fold, seed in product(grid.folds or [None], grid.seeds):
-            values = {**settings, "seed": seed}
-            values |= {} if fold is None else {"dataset.fold": fold}
-            arguments = (*(f"{key}={text(value)}" for key, value in values.items()), *typed)
-            config = compose("train", arguments)
+            own = [f"seed={seed}"] + ([] if fold is None else [f"dataset.fold={fold}"])
+            config = assign(composed, own)
             manifest = self._manifest(config)
             content: Any = OmegaConf.to_container(config)
-            name = identity(config, manifest)
-            place = self.folder / manifest.name / config.model.name / name
-            yield Job(row, config.seed, manifest, arguments, content, place)
+            place = self.folder / manifest.name / config.model.name / identity(config, manifest)
+            yield Job(row, seed, manifest, (*arguments, *own), content, place)
 
-    def _manifest(self, config: Any) -> Any:
+    def _manifest(self, config: Any) -> Manifest:
         key = str((config.dataset, config.split))
         if key not in self.manifests:
             manifest = load_manifest(config)
@@ -172,11 +179,11 @@ class Planner:
             for other in (file, *(file.with_suffix(suffix) for suffix in SUFFIXES)):
                 if other.exists():
                     return str(other)
+        if not self.remote and not Path(checkpoint).expanduser().exists():
+            raise InputError(f"checkpoint={checkpoint} is not here and would be fetched.")
         return checkpoint
 
 
-def text(value: Any) -> str:
-    """Return a YAML value as one types it on the command line."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def as_typed(values: Arguments) -> list[str]:
+    """Return YAML values as one types them on the command line."""
+    return [f"{key}={json.dumps(v) if not isinstance(v, str) else v}" for key, v in values.items()]

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import tuning
 from benchmarks.__main__ import read_command, tune
 from benchmarks.suite import expand, read_suite
 from zoo.errors import InputError, guard
@@ -30,12 +29,10 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"suite={name} tunes nothing; say `tune: {{trials: 8}}` in its file.")
     weights = None if checkpoints is None else Path(checkpoints)
     output = Path(command.settings.output_dir)
-    jobs, absent = expand(suite, command.passed, output, weights)
+    jobs, absent = expand(suite, command.passed, output, weights, remote=not command.is_dry)
     if not jobs:
         raise InputError(f"suite={name}: {absent[0].reason}")
-    studies = tune(suite, jobs, command)
-    print("\n".join(tuning.said(studies)))
-    return int(any(study.read().has_failed for study in studies))
+    return int(any(study.read().has_failed for study in tune(suite, jobs, command)))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,8 @@ storage keeps no state of the sampler, and a line that a kill has cut in two spo
 import hashlib
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,11 @@ from tabulate import tabulate
 
 from benchmarks.job import Job, identity
 from benchmarks.search import Parameters, Space, propose, space_of
-from benchmarks.suite import Tuning, text
+from benchmarks.suite import Tuning, as_typed
 from benchmarks.tasks import LOCK, Outcome, locked
-from zoo.config import compose, parse
+from zoo.config import assign, parse
 from zoo.errors import InputError
+from zoo.results import FILE as RESULT
 from zoo.results import Strict, flat, read_result
 
 FILE = "tuning.json"
@@ -132,16 +132,14 @@ class Study:
         return self.num_trials - len(self.read().trials) if self.blank.space else 0
 
     def next(self) -> tuple[Job, Parameters]:
-        """Return the next trial."""
-        trials = self.read().trials
-        if not trials:
-            own = flat(self.base.config)
-            parameters = {key: own[key] for key in self.blank.space}
-        else:
-            tried = [(trial.parameters, trial.validation) for trial in trials]
+        """Return the next trial: first the recipe as it is."""
+        tried = [(trial.parameters, trial.validation) for trial in self.read().trials]
+        own = flat(self.base.config)
+        parameters = {key: own[key] for key in self.blank.space}
+        if tried:
             parameters = propose(self.blank.space, tried, int(self.key[:7], 16))
-        job = changed(self.base, parameters) if trials else self.base
-        number = f"trial {len(trials) + 1}/{self.num_trials}"
+        number = f"trial {len(tried) + 1}/{self.num_trials}"
+        job = changed(self.base, parameters)
         return replace(job, row=f"{job.row}, {number}"), parameters
 
     def note(self, trial: Trial) -> None:
@@ -150,20 +148,19 @@ class Study:
         known.model_copy(update={"trials": [*known.trials, trial]}).write(self.file)
 
     def forget_runs(self) -> None:
-        """Delete the runs of the trials that are known; failed ones stay, for their logs."""
+        """Delete the finished runs of the trials that are known; failed ones have only logs."""
         for trial in self.read().trials:
-            if trial.validation is not None:
-                shutil.rmtree(self.folder / trial.run, ignore_errors=True)
+            if (self.folder / trial.run / RESULT).exists():
+                shutil.rmtree(self.folder / trial.run)
 
 
 def changed(job: Job, values: Mapping[str, Any]) -> Job:
-    """Return a job with other values of zoo.train's keys."""
-    if not values:
-        return job
-    arguments = (*job.arguments, *(f"{key}={text(value)}" for key, value in values.items()))
-    config = compose("train", arguments)
+    """Return a job with other values of zoo.train's keys. Raises `InputError` for none of them."""
+    typed = as_typed(values)
+    config = assign(job.config, typed)
     content: Any = OmegaConf.to_container(config)
     folder = job.folder.with_name(identity(config, job.manifest))
+    arguments = (*job.arguments, *typed)
     return replace(job, seed=config.seed, arguments=arguments, config=content, folder=folder)
 
 
@@ -185,7 +182,8 @@ def plan(tuning: Tuning, jobs: Sequence[Job], typed: Sequence[str], folder: Path
 def _study(
     jobs: Sequence[Job], num_trials: int, settings: dict[str, Any], seed: int, folder: Path
 ) -> Study:
-    job, given = jobs[0], [parse(argument).key for argument in jobs[0].arguments]
+    job = jobs[0]
+    given = [*settings, *(parse(argument).key for argument in job.arguments)]
     place = folder / job.manifest.name / job.folder.parent.name / job.folder.name
     base = changed(replace(job, folder=place), {**settings, "seed": seed})
     space = space_of(base.config, given)
@@ -218,41 +216,47 @@ def tune(studies: Sequence[Study], folder: Path, run: Runner) -> None:
 
 
 def _trial(job: Job, parameters: Parameters, failure: Outcome | None) -> Trial:
-    make = partial(Trial, run=job.folder.name, parameters=parameters)
+    value, seconds, reason = None, 0.0, ""
     if failure is not None:
-        return make(validation=None, seconds=failure.seconds, reason=failure.reason)
-    result = read_result(job.folder)
-    value = result.metrics["validation"][result.primary]
-    known = value if math.isfinite(value) else None
-    return make(validation=known, seconds=result.costs.wall_seconds)
+        seconds, reason = failure.seconds, failure.reason
+    else:
+        try:
+            result = read_result(job.folder)
+            value, seconds = result.metrics["validation"][result.primary], result.costs.wall_seconds
+        except InputError as error:  # such as metrics that are no numbers
+            reason = str(error)
+    run = job.folder.name
+    return Trial(run=run, parameters=parameters, validation=value, seconds=seconds, reason=reason)
 
 
-def tuned(study: Study) -> list[Job]:
-    """Return the runs of a row with the best recipe that is known."""
+def tuned(studies: Sequence[Study]) -> list[Job]:
+    """Return the runs of all rows, with the best recipes that are known."""
+    return [job for study in studies for job in _tuned(study)]
+
+
+def _tuned(study: Study) -> Iterator[Job]:
     recipe = study.read().recipe
-    return [changed(job, recipe) for job in study.jobs]
+    yield from (changed(job, recipe) for job in study.jobs)
 
 
-def keep(study: Study) -> None:
-    """Write into the folder of each run of a row how its recipe was found."""
-    for job in tuned(study):
-        study.read().write(job.folder / FILE)
+def keep(studies: Sequence[Study]) -> None:
+    """Write into the folder of each run how its recipe was found."""
+    for study in studies:
+        for job in _tuned(study):
+            study.read().write(job.folder / FILE)
 
 
-def said(studies: Sequence[Study]) -> list[str]:
-    """Return lines for people to read: the recipes found, and what is missing."""
-    if not studies:
-        return []
+def said(studies: Sequence[Study]) -> str:
+    """Return for people to read which recipes were found, and how many trials are missing."""
     head = ("row", "data", "trials", "validation", "tuned", "recipe")
-    lines = [tabulate([_line(study) for study in studies], head, "simple", ".3f", missingval="-")]
-    if missing := sum(study.missing for study in studies):
-        lines.append(f"{missing} trials are missing")
-    return lines
+    rows = tabulate(map(_line, studies), head, "simple", floatfmt=".3f", missingval="-")
+    missing, total = sum(s.missing for s in studies), sum(s.num_trials for s in studies)
+    return f"{rows}\n{missing} of {total} trials are missing" if missing else rows
 
 
 def _line(study: Study) -> tuple[object, ...]:
     known = study.read()
-    recipe = " ".join(f"{key}={text(value)}" for key, value in known.recipe.items())
+    recipe = " ".join(as_typed(known.recipe))
     if not study.blank.space:
         recipe = "as it is: there is nothing to tune"
     elif known.has_failed:
