@@ -1,4 +1,4 @@
-"""Where the tasks of a suite run: `local`, on the devices of this machine, or `ray`, on a cluster."""
+"""Where the tasks of a suite run: `local`, on this machine's devices, or `ray`, on a cluster."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""How long runs will take, from the speed that runs of the same model had, else from a few steps."""
+"""How long runs will take, from the speed of earlier runs of the model, else from a few steps."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

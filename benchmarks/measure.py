@@ -9,7 +9,6 @@ import os
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
 from typing import Any
 
 import pandas as pd

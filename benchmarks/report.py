@@ -1,22 +1,23 @@
 """The end of a suite: a table for each protocol, and in words which model to take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.costs import Price, price_of
-from benchmarks.standings import ALPHA, Entry, Standings, entries_of, standings
-from benchmarks.statistics import MIN_SEEDS
+from benchmarks.power import power
+from benchmarks.price import TITLES, price_of
+from benchmarks.standings import Standings, entries_of, standings
+from benchmarks.statistics import LEVEL, MIN_SEEDS
 from zoo.results import Pooled
 
 NOTE = f"""\
-Scores are means over seeds. Intervals of 95 % are for the architecture: over other tracks by other
-artists, and other seeds. A model with fewer than {MIN_SEEDS} seeds has none and is not ranked; what
-stands in brackets is the interval of its first checkpoint, over tracks alone. Ranks are intervals:
-models whose difference is not shown (t test over units and seeds, after Holm, at {ALPHA:.0%}) share them."""
+Scores are means over seeds. Intervals of {LEVEL:.0%} are for the architecture: over other tracks by
+other artists, and over other seeds. A model of fewer than {MIN_SEEDS} seeds has none and no rank:
+what stands in brackets is the interval of its first checkpoint, over tracks alone. Ranks are
+intervals: two models share them where their difference is not shown (t over units and seeds, Holm
+over all pairs)."""
 
 
 def write(pooled: Sequence[Pooled], names: Mapping[Path, str], about: str, out: Path) -> str:
@@ -25,7 +26,7 @@ def write(pooled: Sequence[Pooled], names: Mapping[Path, str], about: str, out: 
     tables = [table(one) for one in found]
     parts = [f"# {about}"]
     for one, rows in zip(found, tables, strict=True):
-        parts += [heading(one), markdown(rows, one), recommendation(one)]
+        parts += [heading(one), markdown(rows), recommendation(one)]
     text = "\n\n".join([*parts, NOTE]) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".md").write_text(text, "utf-8")
@@ -38,100 +39,110 @@ def table(one: Standings) -> pd.DataFrame:
     rows = []
     for i, entry in enumerate(one.entries):
         interval, rank = one.intervals[i], one.ranks[i]
-        checkpoint = one.checkpoints[i][0]
-        shown = interval or checkpoint
-        scores = [seed.metrics[metric_of(entry)] for seed in entry.seeds]
-        first = entry.runs[0].result
+        shown = interval or one.checkpoints[i][0]
+        protocol = entry.runs[0].result.protocol
         rows.append(
             {
                 "protocol": entry.seeds[0].group,
-                "dataset": first.protocol.dataset,
-                "split": first.protocol.split,
+                "dataset": protocol.dataset,
+                "split": protocol.split,
+                "metric": entry.metric,
                 "model": entry.name,
-                "seeds": len(entry.seeds),
+                "num_seeds": len(entry.seeds),
                 "mean": entry.mean,
+                "deviation": entry.scores.std(ddof=1) if len(entry.seeds) > 1 else np.nan,
                 "low": shown.low,
                 "high": shown.high,
-                "interval": "architecture" if interval else "checkpoint",
+                "interval_of": "architecture" if interval else "checkpoint",
                 "method": shown.method,
-                "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else np.nan,
-                "rank": "" if rank is None else span(*rank),
-                "tied with the best": i in one.tied_with_best and interval is not None,
+                "rank_low": rank[0] if rank else np.nan,
+                "rank_high": rank[1] if rank else np.nan,
+                "tied_with_best": i in one.tied,
                 **vars(price_of(entry.runs)),
             }
         )
     return pd.DataFrame(rows)
 
 
-def span(low: float, high: float) -> str:
-    """Return "2 to 5", or "2" where both are the same."""
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-def metric_of(entry: Entry) -> str:
-    """Return the metric that ranks."""
-    return entry.seeds[0].runs[0].result.primary
-
-
 def heading(one: Standings) -> str:
-    """Return what the table is of."""
+    """Return what a table is of."""
     entry = one.entries[0]
-    protocol, metric = entry.runs[0].result.protocol, metric_of(entry).replace("_", " ")
-    folds = sorted({str(r.result.protocol.fold) for r in entry.runs if protocol.fold is not None})
+    protocol, num_units = entry.runs[0].result.protocol, len(np.unique(entry.units))
+    folds = sorted({str(run.result.protocol.fold) for run in entry.runs} - {"None"})
     of_folds = f", folds {', '.join(folds)}" if folds else ""
     chance = "" if protocol.multilabel else f" (chance {1 / len(protocol.classes):.3f})"
-    units = len(np.unique(entry.units_B))
     lines = [
         f"## {protocol.dataset}, split {protocol.split}{of_folds}",
-        f"{entry.seeds[0].num_tracks} test tracks, {units} independent units, "
-        f"{len(protocol.classes)} classes, by {metric}{chance}.",
+        f"{entry.seeds[0].num_tracks} test tracks, {num_units} independent units, "
+        f"{len(protocol.classes)} classes, by {entry.metric.replace('_', ' ')}{chance}.",
     ]
     if protocol.dataset.startswith("synth"):
         lines.append("*Sanity check: says nothing about real music.*")
     return "\n\n".join(lines)
 
 
-def markdown(rows: pd.DataFrame, one: Standings) -> str:
-    """Return the table as it is read."""
-    metric = metric_of(one.entries[0]).replace("_", " ")
-    shown = pd.DataFrame({"rank": rows["rank"], "model": rows["model"], "seeds": rows["seeds"]})
-    shown[metric] = rows["mean"].map("{:.3f}".format)
-    bounds = rows["low"].map("{:.3f}".format) + " to " + rows["high"].map("{:.3f}".format)
-    shown["95 % interval"] = bounds.where(rows["interval"] == "architecture", "(" + bounds + ")")
-    shown["deviation"] = rows["deviation"].map(lambda x: "" if pd.isna(x) else f"{x:.3f}")
-    shown["tied"] = rows["tied with the best"].map({True: "=", False: ""})
-    for name, form in Price.SHOWN.items():
+def markdown(rows: pd.DataFrame) -> str:
+    """Return `table` as it is read."""
+    bounds = [
+        f"{low:.3f} to {high:.3f}" for low, high in zip(rows["low"], rows["high"], strict=True)
+    ]
+    is_claim = rows["interval_of"] == "architecture"
+    shown = pd.DataFrame(
+        {
+            "rank": [span(*r) for r in zip(rows["rank_low"], rows["rank_high"], strict=True)],
+            "model": rows["model"].str.replace("|", "\\|"),
+            "tied": rows["tied_with_best"].map({True: "=", False: ""}),
+            "seeds": rows["num_seeds"].astype(str),
+            rows["metric"].iloc[0].replace("_", " "): rows["mean"].map("{:.3f}".format),
+            f"{LEVEL:.0%} interval": np.where(is_claim, bounds, [f"({b})" for b in bounds]),
+            "deviation": rows["deviation"].map(written("{:.3f}")),
+        }
+    )
+    for name, (title, form) in TITLES.items():
         if rows[name].notna().any():
-            shown[Price.TITLES[name]] = rows[name].map(
-                lambda x, form=form: "" if pd.isna(x) else form.format(x)
-            )
-    left = {"model"}
-    align = ["left" if c in left else "right" for c in shown]
-    shown = shown.map(lambda x: str(x).replace("|", "\\|"))
+            shown[title] = rows[name].map(written(form))
+    align = ["left" if column in ("rank", "model") else "right" for column in shown]
     return shown.to_markdown(index=False, disable_numparse=True, colalign=align)
+
+
+def written(form: str) -> Callable[[float], str]:
+    """Return what writes a number so, and nothing for NaN."""
+    return lambda value: "" if pd.isna(value) else form.format(value)
+
+
+def span(low: float, high: float) -> str:
+    """Return "2 to 5", or "2" where both are the same; nothing for NaN."""
+    if pd.isna(low):
+        return ""
+    return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
 
 
 def recommendation(one: Standings) -> str:
     """Return in words which model to take, how sure that is, and what it costs."""
-    entries, best = one.entries, one.best
-    interval = one.intervals[best]
-    metric = metric_of(entries[best]).replace("_", " ")
-    if interval is None:
-        few = max(len(entry.seeds) for entry in entries)
+    entries = one.entries
+    if not one.tied:
+        most = max(len(entry.seeds) for entry in entries)
         return (
-            f"**No model can be recommended**: a claim about an architecture takes {MIN_SEEDS} "
-            f"seeds, and these have {few} at most. {entries[best].name} has the highest {metric}, "
-            f"{entries[best].mean:.3f}."
+            f"**None is recommended**: a claim about an architecture takes {MIN_SEEDS} seeds and "
+            f"two independent units, and there are {most} and {len(np.unique(entries[0].units))}. "
+            f"The highest mean is that of {entries[0].name}, {entries[0].mean:.3f}."
         )
-    sure = f"{entries[best].mean:.3f}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
-    tied = [i for i in one.tied_with_best if i != best]
-    if not tied:
-        price = price_of(entries[best].runs)
-        return f"**Take {entries[best].name}**: {metric} {sure}, better than all others; {price}."
-    cheapest = min(one.tied_with_best, key=lambda i: price_of(entries[i].runs).order)
-    names = ", ".join(f"{entries[i].name} ({entries[i].mean:.3f})" for i in tied)
-    words = f"Highest {metric}: {entries[best].name}, {sure}. Not shown to be worse: {names}."
-    price = price_of(entries[cheapest].runs)
-    return f"{words} **Of these, {entries[cheapest].name} costs least**: {price}."
-
-
+    best, *others = one.tied
+    interval, entry = one.intervals[best], entries[best]
+    assert interval is not None
+    words = (
+        f"Highest {entry.metric.replace('_', ' ')}: {entry.name}, {entry.mean:.3f} ({LEVEL:.0%} "
+        f"interval {interval.low:.3f} to {interval.high:.3f})."
+    )
+    if not others:
+        return f"{words} All others are worse. **Take {entry.name}**: {price_of(entry.runs)}."
+    names = ", ".join(f"{entries[i].name} ({entries[i].mean:.3f})" for i in others)
+    cheapest = entries[min(one.tied, key=lambda i: price_of(entries[i].runs).order)]
+    words = (
+        f"{words} Not shown to be worse: {names}. **Take {cheapest.name}**, which of these costs "
+    )
+    words += f"least: {price_of(cheapest.runs)}."
+    if cheapest is entry:
+        return words
+    needed = power(entry.values, cheapest.values, entry.units, one.seed_variance)
+    return f"{words} To tell {entry.name} from it: {needed}" if needed else words

@@ -1,6 +1,8 @@
 """Who stands where on one protocol: means over seeds with intervals, ties, and ranks as intervals.
 
 Everything is computed from the stored scores. Torch is not imported.
+
+Letters: B tracks, S seeds, M entries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,149 +13,157 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.comparing import Comparison, compare_architectures, holm, rank_intervals
+from benchmarks.comparing import (
+    Comparison,
+    compare_architectures,
+    holm,
+    rank_intervals,
+    tied_with_best,
+)
+from benchmarks.resampling import pseudo_values
 from benchmarks.statistics import (
     Interval,
     PooledVariance,
     architecture_interval,
     checkpoint_interval,
     pool_seed_variance,
-    units_of,
 )
-from zoo.datasets.base import encode_labels
-from zoo.metrics import multi_label
+from zoo.datasets.base import encode_labels, units_of
+from zoo.metrics import PRIMARY, evaluate
 from zoo.results import SCORES, Pooled, Run, read_scores
-
-ALPHA = 0.05  # of the family of all pairs of a protocol, after Holm
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One recipe on one protocol: its seeds' figures for each track, and the runs."""
+    """One recipe on one protocol: a figure of each seed for each track, and the runs."""
 
     name: str
     seeds: tuple[Pooled, ...]
-    value_SB: np.ndarray  # 1 where a track's genre is right; tags: see `tag_values`
-    units_B: np.ndarray
+    values: np.ndarray  # [S,B], see `track_values`
+    units: np.ndarray  # [B]
+
+    @property
+    def metric(self) -> str:
+        """The metric that ranks."""
+        return self.runs[0].result.primary
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The metric of each seed."""
+        return np.array([seed.metrics[self.metric] for seed in self.seeds])
 
     @property
     def mean(self) -> float:
-        """The primary metric's mean over seeds."""
-        primary = self.seeds[0].runs[0].result.primary
-        return float(np.mean([seed.metrics[primary] for seed in self.seeds]))
+        """Its mean over seeds."""
+        return float(self.scores.mean())
 
     @property
     def runs(self) -> list[Run]:
+        """The runs of all seeds and folds."""
         return [run for seed in self.seeds for run in seed.runs]
 
 
 @dataclass(frozen=True)
 class Standings:
-    """The entries of one protocol, best first, and what can be said of them."""
+    """The entries of one protocol, best first, and what can be said of them.
+
+    Entries with too few seeds have no interval, no rank, and take part in no comparison.
+    """
 
     entries: tuple[Entry, ...]
     seed_variance: PooledVariance | None
-    intervals: tuple[Interval | None, ...]  # None: too few seeds for a claim
-    checkpoints: tuple[tuple[Interval, ...], ...]  # of each seed alone
-    comparisons: Mapping[tuple[int, int], Comparison]  # of entries i < j with enough seeds
-    adjusted: Mapping[tuple[int, int], float]  # their p-values after Holm
+    intervals: tuple[Interval | None, ...]
+    checkpoints: tuple[tuple[Interval, ...], ...]  # of each seed alone, over tracks alone
+    comparisons: Mapping[tuple[int, int], Comparison]  # of entries i < j
+    p_values: np.ndarray  # [M,M], after Holm, symmetric; NaN: no claim
     ranks: tuple[tuple[int, int] | None, ...]
-
-    @property
-    def tied_with_best(self) -> tuple[int, ...]:
-        """The entries that are not shown to be worse than the first, which is among them."""
-        pairs = {j: p for (i, j), p in self.adjusted.items() if i == self.best}
-        return tuple(sorted({self.best, *(j for j, p in pairs.items() if p > ALPHA)}))
-
-    @property
-    def best(self) -> int:
-        """The first entry about which there is a claim; where there is none, the first."""
-        claimed = [i for i, interval in enumerate(self.intervals) if interval is not None]
-        return claimed[0] if claimed else 0
+    tied: tuple[int, ...]  # the best and those not shown to be worse, best first; may be none
 
 
 def entries_of(pooled: Sequence[Pooled], names: Mapping[Path, str]) -> list[list[Entry]]:
     """Return the entries of each protocol, best first; `names` are those of the runs' folders."""
-    groups: dict[str, dict[str, list[Pooled]]] = {}
+    protocols: dict[str, dict[str, list[Pooled]]] = {}
     for one in pooled:
-        result = one.runs[0].result
-        groups.setdefault(one.group, {}).setdefault(result.recipe, []).append(one)
-    entries = []
-    for recipes in groups.values():
-        made = [_entry(seeds, names) for seeds in recipes.values()]
-        entries.append(sorted(made, key=lambda entry: (-entry.mean, entry.name)))
-    return entries
+        recipes = protocols.setdefault(one.group, {})
+        recipes.setdefault(one.runs[0].result.recipe, []).append(one)
+    entries = [
+        [_entry(seeds, names) for seeds in recipes.values()] for recipes in protocols.values()
+    ]
+    return [sorted(made, key=lambda entry: (-entry.mean, entry.name)) for made in entries]
 
 
 def _entry(seeds: list[Pooled], names: Mapping[Path, str]) -> Entry:
     seeds = sorted(seeds, key=lambda one: one.runs[0].result.seed)
-    parts = [track_values(one) for one in seeds]
-    assert all((units == parts[0][1]).all() for _, units in parts)
+    values, units = zip(*map(track_values, seeds), strict=True)
+    assert all((other == units[0]).all() for other in units)
     first = seeds[0].runs[0]
     name = names.get(first.folder, f"{first.result.model} {first.result.frontend}")
-    return Entry(name, tuple(seeds), np.stack([value for value, _ in parts]), parts[0][1])
+    return Entry(name, tuple(seeds), np.stack(values), units[0])
 
 
 def track_values(pooled: Pooled) -> tuple[np.ndarray, np.ndarray]:
     """Return a figure for each test track `[B]`, whose mean is the metric, and the tracks' units.
 
-    One label: 1 where the most probable class is right. Several: see `tag_values`.
+    With one label a track: 1 where the most probable class is right. With several, where the metric
+    is no mean over tracks: the jackknife's pseudo-values, one for each unit, in place of tracks.
     """
     protocol = pooled.runs[0].result.protocol
     parts = [read_scores(run.folder / SCORES["test"], protocol.classes) for run in pooled.runs]
-    tracks = pd.concat([part for part, _ in parts], ignore_index=True)
-    scores = np.concatenate([score for _, score in parts])
+    tracks = pd.concat([part for part, _ in parts], ignore_index=True).fillna("")
     order = np.argsort(tracks["track"].to_numpy(str), kind="stable")
-    tracks, scores = tracks.iloc[order].fillna(""), scores[order]
-    targets = encode_labels(tracks["label"], protocol.classes, protocol.multilabel)
-    units = units_of(tracks)
-    if protocol.multilabel:
-        return tag_values(targets, scores, units)
-    return (scores.argmax(1) == targets).astype(np.float64), units
-
-
-def tag_values(
-    target_BK: np.ndarray, score_BK: np.ndarray, units_B: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the jackknife's pseudo-values of the macro average precision, one for each unit, and
-    the units: their mean is its estimate, and they vary as it does (Tukey 1958)."""
-    units = np.unique(units_B)
-    whole = _macro_average_precision(target_BK, score_BK)
-    without = [
-        _macro_average_precision(target_BK[m], score_BK[m]) for m in units_B != units[:, None]
-    ]
-    return len(units) * whole - (len(units) - 1) * np.array(without), units
-
-
-def _macro_average_precision(target_BK: np.ndarray, score_BK: np.ndarray) -> float:
-    return multi_label(target_BK, score_BK)["macro_average_precision"]
+    tracks = tracks.iloc[order].reset_index(drop=True)
+    score_BK = np.concatenate([scores for _, scores in parts])[order]
+    target = encode_labels(tracks["label"], protocol.classes, protocol.multilabel)
+    units_B = units_of(tracks).to_numpy(str)
+    if not protocol.multilabel:
+        return (score_BK.argmax(1) == target).astype(np.float64), units_B
+    primary = PRIMARY[True]
+    values = pseudo_values(
+        lambda rows: evaluate(target[rows], score_BK[rows], True)[primary], units_B
+    )
+    return values, np.arange(len(values))
 
 
 def standings(entries: Sequence[Entry]) -> Standings:
-    """Return intervals, comparisons of all pairs with three seeds or more, and ranks."""
-    units = entries[0].units_B
-    pooled = pool_seed_variance([entry.value_SB for entry in entries], units)
-    intervals = [architecture_interval(entry.value_SB, units, pooled) for entry in entries]
-    claimed = [i for i, interval in enumerate(intervals) if interval is not None]
+    """Return intervals, comparisons of all pairs, and ranks of the entries of one protocol."""
+    units_B, num = entries[0].units, len(entries)
+    seed_variance = pool_seed_variance([entry.values for entry in entries], units_B)
     comparisons = {
         (i, j): comparison
-        for i, j in combinations(claimed, 2)
-        if (comparison := compare(entries[i], entries[j], pooled)) is not None
+        for i, j in combinations(range(num), 2)
+        if (comparison := _compare(entries[i], entries[j], seed_variance)) is not None
     }
-    adjusted = dict(zip(comparisons, holm([c.p_value for c in comparisons.values()]), strict=True))
-    place = {i: n for n, i in enumerate(claimed)}
-    means = [entries[i].mean for i in claimed]
-    found = rank_intervals(means, {(place[i], place[j]): p for (i, j), p in adjusted.items()})
-    ranks = [found[place[i]] if i in place else None for i in range(len(entries))]
-    checkpoints = tuple(
-        tuple(checkpoint_interval(value_B, units) for value_B in entry.value_SB)
-        for entry in entries
-    )
+    adjusted_MM = np.full((num, num), np.nan)
+    adjusted = holm([comparison.p_value for comparison in comparisons.values()])
+    for (i, j), p_value in zip(comparisons, adjusted, strict=True):
+        adjusted_MM[i, j] = adjusted_MM[j, i] = p_value
+    intervals = [architecture_interval(e.values, units_B, seed_variance) for e in entries]
+    claimed = [i for i, interval in enumerate(intervals) if interval is not None]
+    ranks, tied = _ranked(entries, claimed, adjusted_MM)
+    checkpoints = [[checkpoint_interval(v, units_B) for v in e.values] for e in entries]
     return Standings(
-        tuple(entries), pooled, tuple(intervals), checkpoints, comparisons, adjusted, tuple(ranks)
+        entries=tuple(entries),
+        seed_variance=seed_variance,
+        intervals=tuple(intervals),
+        checkpoints=tuple(map(tuple, checkpoints)),
+        comparisons=comparisons,
+        p_values=adjusted_MM,
+        ranks=tuple(ranks.get(i) for i in range(num)),
+        tied=tied,
     )
 
 
-def compare(a: Entry, b: Entry, pooled: PooledVariance | None) -> Comparison | None:
-    """Compare two architectures of one protocol."""
-    return compare_architectures(a.value_SB, b.value_SB, a.units_B, pooled)
+def _ranked(
+    entries: Sequence[Entry], claimed: Sequence[int], adjusted_MM: np.ndarray
+) -> tuple[dict[int, tuple[int, int]], tuple[int, ...]]:
+    """Return the rank intervals of the entries about which there are claims, and who is tied."""
+    if not claimed:
+        return {}, ()
+    mean_M = np.array([entries[i].mean for i in claimed])
+    adjusted_MM = adjusted_MM[np.ix_(claimed, claimed)]
+    ranks = dict(zip(claimed, rank_intervals(mean_M, adjusted_MM), strict=True))
+    return ranks, tuple(np.array(claimed)[tied_with_best(mean_M, adjusted_MM)].tolist())
+
+
+def _compare(a: Entry, b: Entry, seed_variance: PooledVariance | None) -> Comparison | None:
+    return compare_architectures(a.values, b.values, a.units, seed_variance)

@@ -1,13 +1,13 @@
 """A suite: one YAML file that says what is trained on what, how often, how long, and measured how.
 
-    about: one sentence
-    settings: {epochs: 10}              # arguments of zoo.train, for every run
-    grids:                              # in each, all models on all data with all seeds
-      - data: [{dataset: synth}]        # arguments of zoo.train again
-        models: [{model: crnn}, {model: crnn, frontend: cqt}]
-        seeds: [0, 1, 2]
-    measures: [cost, robustness]        # of `benchmarks.measures`
-    tune: {trials: 8, settings: {epochs: 3}}  # before all that, see `benchmarks.tuning`
+about: one sentence
+settings: {epochs: 10}              # arguments of zoo.train, for every run
+grids:                              # in each, all models on all data with all seeds
+  - data: [{dataset: synth}]        # arguments of zoo.train again
+    models: [{model: crnn}, {model: crnn, frontend: cqt}]
+    seeds: [0, 1, 2]
+measures: [cost, robustness]        # of `benchmarks.measures`
+tune: {trials: 8, settings: {epochs: 3}}  # before all that, see `benchmarks.tuning`
 """
 
 import json
@@ -111,8 +111,8 @@ def expand(
     """Return the runs of a suite, each once, and what cannot be run.
 
     `typed` are arguments for every run, which go before what the suite says; `folder` is where runs
-    are kept, `checkpoints` where weights are looked up first. Weights from the Hub are fetched, once
-    their data set is at hand, unless `remote` is false.
+    are kept, `checkpoints` where weights are looked up first. Weights from the Hub are fetched,
+    once their data set is at hand, unless `remote` is false.
     """
     planner = Planner(folder, checkpoints, remote)
     jobs: dict[Path, Job] = {}
@@ -155,7 +155,8 @@ class Planner:
             model = {**model, "checkpoint": self._weights(model["checkpoint"])}
         arguments = [*as_typed({**common, **model}), *typed]
         composed: Any = OmegaConf.to_container(compose("train", arguments))
-        for fold, seed in product(grid.folds or [None], grid.seeds):
+        folds: list[int | None] = [*grid.folds] or [None]
+        for fold, seed in product(folds, grid.seeds):
             own = [f"seed={seed}"] + ([] if fold is None else [f"dataset.fold={fold}"])
             config = assign(composed, own)
             manifest = self._manifest(config)
@@ -179,9 +180,14 @@ class Planner:
             for other in (file, *(file.with_suffix(suffix) for suffix in SUFFIXES)):
                 if other.exists():
                     return str(other)
-        if not self.remote and not Path(checkpoint).expanduser().exists():
-            raise InputError(f"checkpoint={checkpoint} is not here and would be fetched.")
-        return checkpoint
+        path = Path(checkpoint).expanduser()
+        if path.exists() or (self.remote and path.suffix not in SUFFIXES):
+            return checkpoint
+        at_hub = "" if path.suffix in SUFFIXES else ", and would be fetched from the Hub"
+        raise InputError(
+            f"checkpoint={checkpoint} is not here{at_hub}; give checkpoints=DIR, the folder in "
+            "which it lies below that name."
+        )
 
 
 def as_typed(values: Arguments) -> list[str]:

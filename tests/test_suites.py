@@ -5,12 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+
 from benchmarks.job import Job
 from benchmarks.suite import Absent, expand, read_suite, row_of
+from tests.conftest import TINY_SYNTH, Run, write_music
 from zoo.errors import InputError
 from zoo.registry import choices
-
-from tests.conftest import TINY_SYNTH, Run, write_music
 
 SHIPPED = ("smoke", "synth", "frontends", "gtzan", "fma_small", "mtat", "jamendo_genre")
 SHIPPED += ("pretrained", "groove", "leak")
@@ -61,7 +61,9 @@ def test_each_run_of_a_suite_composes(suite: str) -> None:
 
 
 def test_synth_has_every_model_and_three_seeds_of_eight() -> None:
-    jobs = pd.DataFrame([(j.config["model"]["name"], j.seed) for j in jobs_of("synth", *TINY_SYNTH)])
+    jobs = pd.DataFrame(
+        [(j.config["model"]["name"], j.seed) for j in jobs_of("synth", *TINY_SYNTH)]
+    )
     seeds = jobs.groupby(0)[1].nunique()
     assert set(seeds.index) == set(choices("model")) - {"hf"}  # which only a checkpoint makes one
     assert (seeds == 3).sum() == 8 and seeds.isin([1, 3]).all()
