@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from benchmarks import engines, estimate, report
+from benchmarks import engines, estimate, report, tuning
 from benchmarks.job import Job
 from benchmarks.measure import ALONE, applies, file_of
 from benchmarks.suite import Absent, Suite, expand, read_suite
@@ -98,6 +98,25 @@ def shared_out(tasks: Sequence[Any], settings: Any) -> engines.Shares:
     return engines.share_out(len(tasks), settings.workers, settings.threads)
 
 
+def tune(suite: Suite, jobs: Sequence[Job], command: Command) -> list[tuning.Study]:
+    """Look for the recipes of the rows, where the suite asks for it, and print them; --dry-run
+    prints those that are known."""
+    if suite.tune is None:
+        return []
+    folder = Path(command.settings.output_dir) / tuning.FOLDER
+    studies = tuning.plan(suite.tune, jobs, command.passed, folder)
+
+    def run(trials: Sequence[Job]) -> Sequence[Outcome]:
+        threads = shared_out(trials, command.settings).threads
+        return run_all([training(trial, threads) for trial in trials], command.settings)
+
+    if not command.is_dry:
+        with exiting():
+            tuning.tune(studies, folder, run)
+    print(tuning.said(studies))
+    return studies
+
+
 def measure_all(jobs: Sequence[Job], names: Sequence[str], settings: Any) -> list[Outcome]:
     """Measure the finished runs; what they cost last, of one run for each recipe."""
     finished = [job for job in jobs if job.state == "finished"]
@@ -157,12 +176,16 @@ def main(arguments: Sequence[str]) -> int:
     place = Path(settings.output_dir)
     jobs, absent = expand(suite, command.passed, place, checkpoints, remote=not command.is_dry)
     if command.is_dry:
+        jobs = tuning.tuned(tune(suite, jobs, command)) or jobs
         print(plan(jobs, absent, settings))
         return 0
     if not jobs:
         raise InputError(f"suite={settings.suite}: {absent[0].reason}")
     for one in absent:
         print(f"not at hand: {one.row} on {one.data}: {one.reason}", file=sys.stderr)
+    studies = tune(suite, jobs, command)
+    tuning.keep(studies)
+    jobs = tuning.tuned(studies) or jobs
     missing = [job for job in jobs if job.state != "finished"]
     with exiting():
         threads = shared_out(missing, settings).threads

@@ -7,7 +7,7 @@ grids:                              # in each, all models on all data with all s
     models: [{model: crnn}, {model: crnn, frontend: cqt}]
     seeds: [0, 1, 2]
 measures: [cost, robustness]        # of `benchmarks.measures`
-tune: {trials: 8}                   # see `benchmarks.tune`
+tune: {trials: 8, settings: {epochs: 3}}  # before all that, see `benchmarks.tuning`
 """
 
 import json
@@ -46,7 +46,8 @@ class Grid(Strict):
 class Tuning(Strict):
     """How recipes are tuned before the runs."""
 
-    trials: int = Field(ge=1)  # for each model on each data set
+    trials: int = Field(ge=1)  # for each model on each data set, the recipe as it is among them
+    settings: dict[str, Any] = {}  # arguments of zoo.train for the trials alone, such as less time
 
 
 class Suite(Strict):
