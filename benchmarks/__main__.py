@@ -161,7 +161,7 @@ def conclude(jobs: Sequence[Job], suite: Suite, settings: Any) -> None:
     pooled = pool(names, report=lambda line: print(line, file=sys.stderr))
     if pooled:
         out = Path(settings.output_dir) / Path(settings.suite).stem
-        print(f"\n{report.write(pooled, names, suite.about, out)}\nwrote {out}.md and {out}.csv")
+        print(f"\n{report.write(pooled, names, suite, out)}\nwrote {out}.md and {out}.csv")
 
 
 def main(arguments: Sequence[str]) -> int:
