@@ -1,6 +1,7 @@
 """`python -m leaderboard show DIR...`: rank the runs in these folders.
 
-`compare A B DIR...` tells two models apart, or two runs; `power A B DIR...` says what would.
+`compare A B DIR...` tells two models apart, or two runs; `power A B DIR...` says what would;
+`submit RUN...` adds runs to the results that the project keeps.
 """
 
 import argparse
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leaderboard import between
+from leaderboard.submit import submit
 from leaderboard.table import make_table, to_markdown, write
 from zoo.errors import InputError, guard
 from zoo.results import FILE, pool
@@ -61,6 +63,12 @@ def say_power(a: str, b: str, directories: Sequence[Path]) -> None:
     print("\n\n".join(between.needed(*pair) for pair in found))
 
 
+def add(runs: Sequence[Path]) -> None:
+    """Add runs to the results that are kept."""
+    for run in find_runs(runs):
+        print(f"{run} is now {submit(run)}")
+
+
 def warn(line: str) -> None:
     """Say what is left out."""
     print(line, file=sys.stderr)
@@ -84,8 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         default = [Path("runs")]
         pair.add_argument("directories", type=Path, nargs="*", metavar="DIR", default=default)
+    adder = commands.add_parser("submit", help="add runs to the results that are kept")
+    adder.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="a run, or runs")
     options = parser.parse_args(arguments)
-    if options.command == "show":
+    if options.command == "submit":
+        add(options.directories)
+    elif options.command == "show":
         show(options.directories, options.out)
     else:
         {"compare": compare, "power": say_power}[options.command](
