@@ -53,12 +53,12 @@ def random_network(run: Opened) -> GenreModel:
     Its batch norms have seen training chunks, as a network's have that learns nothing: with the
     statistics that they begin with (mean 0, variance 1) loudness would be all that features show.
     """
+    config = without_start(run.model.config)
     torch.manual_seed(run.result.seed)
-    model = GenreModel(without_start(run.model.config)).to(run.accelerator.device).eval()
-    rows, length, config = run.data.rows("train"), chunk_length(model), run.config
-    chunks = TrainingChunks(
-        run.data.store.lengths[rows], length, config.batch_size, run.result.seed
-    )
+    model = GenreModel(config).to(run.accelerator.device).eval()
+    rows, length = run.data.rows("train"), chunk_length(model)
+    lengths, batch = run.data.store.lengths[rows], run.config.batch_size
+    chunks = TrainingChunks(lengths, length, batch, run.result.seed)
     batches = (chunks.batch(0, i) for i in range(min(CALIBRATION_STEPS, chunks.steps_per_epoch)))
     samples = (run.data.store.gather(rows[tracks], starts, length) for tracks, starts in batches)
     with run.accelerator.autocast():
