@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import stdtrit
+from scipy.special import chdtrc, stdtrit
 
 from benchmarks.statistics import LEVEL, PooledVariance, seed_parts, spread, unit_sums
 
@@ -35,11 +35,13 @@ class Design:
 
     def margin(self, times: float, num_seeds: float, level: float, power: float) -> float:
         """Return by how much the difference exceeds what can be told with that power."""
-        by_units = (self.units + self.together / num_seeds) / times
-        by_seeds = self.seeds / num_seeds
-        doubt = by_units**2 / (self.df_units * times)
-        doubt += by_seeds**2 / (self.df_seed * (num_seeds - 1))
-        df = (by_units + by_seeds) ** 2 / doubt if doubt else np.inf
+        noise = self.together / times
+        df_seeds = self.df_seed * (num_seeds - 1)
+        by_units = self.units / times + noise / num_seeds
+        by_seeds = _clipped(self.seeds + noise, noise, df_seeds) / num_seeds
+        total = (self.seeds + noise) / num_seeds
+        doubt = by_units**2 / (self.df_units * times) + total**2 / df_seeds
+        df = max((by_units + by_seeds) ** 2 / doubt, 1) if doubt else np.inf
         quantiles = stdtrit(df, (1 + level) / 2) + stdtrit(df, power)
         return float(abs(self.difference) - quantiles * np.sqrt(by_units + by_seeds))
 
@@ -66,6 +68,13 @@ class Design:
             middle = (low + high) // 2
             low, high = (low, middle) if self.tells(1, middle, level, power) else (middle, high)
         return high
+
+
+def _clipped(total: float, noise: float, df: float) -> float:
+    """Return what `PooledVariance.variance` is on average: a total with chi-squared error, less its
+    noise, but not below 0."""
+    limit = df * noise / total if total else 0.0
+    return float(total * chdtrc(df + 2, limit) - noise * chdtrc(df, limit))
 
 
 @dataclass(frozen=True)
