@@ -13,18 +13,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zoo.errors import InputError
+from zoo.metrics import calibration_bins, expected_calibration_error
 
 SMALLEST = 1e-12  # a probability of 0 is taken for so much: its logarithm is finite
 HOTTEST = 100.0  # the temperature lies between this and its inverse
+SIMULATIONS = 1000  # of what chance does to a calibration error
 HALVINGS = 60  # of the interval of ln T: until it is as narrow as float64 can tell
 
 
 class Decisions(NamedTuple):
-    """Yes or no about tracks, how probable it was said to be right, and whether it was."""
+    """Yes or no about tracks, how probable it was said to be right, and whether it was; `[N]`."""
 
-    confidence_N: np.ndarray
-    correct_N: np.ndarray
-    row_N: np.ndarray  # of the track
+    confidence: np.ndarray
+    correct: np.ndarray
+    row: np.ndarray  # of the track
 
 
 def fit_temperature(target: np.ndarray, prob_BK: np.ndarray) -> float:
@@ -54,7 +56,7 @@ def with_temperature(prob_BK: np.ndarray, temperature: float, multilabel: bool) 
     """
     logit_BK = _logits(prob_BK, multilabel) / temperature
     if multilabel:
-        return 1 / (1 + np.exp(-logit_BK))
+        return 0.5 + 0.5 * np.tanh(logit_BK / 2)  # the sigmoid, which does not overflow
     odds_BK = np.exp(logit_BK - logit_BK.max(1, keepdims=True))
     return odds_BK / odds_BK.sum(1, keepdims=True)
 
@@ -91,6 +93,59 @@ def decisions(target: np.ndarray, prob_BK: np.ndarray) -> Decisions:
     return Decisions(sure_BK.ravel(), correct_BK.ravel(), np.arange(num_tracks).repeat(num_classes))
 
 
+class Error(NamedTuple):
+    """An expected calibration error and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def calibration_error(of: Decisions, units_B: np.ndarray) -> Error:
+    """Return the expected calibration error of `zoo.metrics`, with an interval over the tracks'
+    units; from one unit nothing is known.
+
+    In bins of few tracks chance alone makes gaps: the error is too high, that of resampled tracks
+    more so, and the percentiles of a bootstrap hold an error of 0 in no case. But it is a norm of
+    the bins' gaps, whose noise can be drawn. It is too high by the norm of the noise at most
+    (triangle inequality), and too low by the noise along the signs of the gaps (a norm is convex).
+    Both bounds are safe rather than narrow: of 400 test sets each of 100, 300 and 1,000 tracks, in
+    units of 1, 5 and 15, with errors of 0 to 0.2, 96.75 to 100 % had the truth within them.
+    """
+    gap_GC, size_G = _gaps(of, units_B)
+    num_units, gap_C = len(size_G), gap_GC.sum(0) / len(of.row)
+    error = float(np.abs(gap_C).sum())
+    if num_units == 1:
+        return Error(error, 0.0, 1.0)
+    random, df = np.random.default_rng(0), num_units - 1
+    scale_X1 = np.sqrt(num_units / random.chisquare(df, (SIMULATIONS, 1)))  # to a t distribution
+    draw_XG = random.standard_normal((SIMULATIONS, num_units)) * scale_X1
+    noise_XC = draw_XG @ (gap_GC - np.outer(size_G, gap_C)) / len(of.row)
+    too_high = np.quantile(np.abs(noise_XC).sum(1), 0.975)
+    too_low = np.quantile(noise_XC @ np.sign(gap_C), 0.975)
+    return Error(error, max(0.0, error - too_high), min(1.0, error + too_low))
+
+
+def _gaps(of: Decisions, units_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of right - confidence over each unit's decisions in each bin `[G,C]`, and the
+    number of each unit's decisions `[G]`."""
+    bins = calibration_bins(of.confidence)
+    unit_N = np.unique(units_B, return_inverse=True)[1][of.row]
+    gap_GC, gap_N = np.zeros((unit_N.max() + 1, len(bins))), of.correct - of.confidence
+    for number, rows in enumerate(bins):
+        np.add.at(gap_GC[:, number], unit_N[rows], gap_N[rows])
+    return gap_GC, np.bincount(unit_N)
+
+
+def if_honest(confidence_N: np.ndarray) -> Error:
+    """Return the mean calibration error of decisions that are right as often as they say, and the
+    range of 95 % of such errors, decisions independent; the same for the same confidences."""
+    confidence_N, random = np.sort(confidence_N), np.random.default_rng(0)
+    draws = (random.random(len(confidence_N)) < confidence_N for _ in range(SIMULATIONS))
+    errors = [expected_calibration_error(right_N, confidence_N) for right_N in draws]
+    return Error(float(np.mean(errors)), *np.quantile(errors, [0.025, 0.975]).tolist())
+
+
 def draw(file: Path, summary: pd.DataFrame, title: str) -> None:
     """Draw the reliability diagram and accuracy against coverage, before and after temperature,
     from the table of `benchmarks.summaries.calibration`. Raises `InputError` for another one."""
@@ -113,11 +168,11 @@ def _lines(axes: Axes, summary: pd.DataFrame, figure: str) -> None:
     rows = summary[summary["figure"] == figure]
     if rows.empty:
         raise InputError(f"the summary has no {figure}: give that of calibration.")
-    styles = (("before", "tab:blue", -1), ("after", "tab:orange", 1))
-    for what, color, side in styles:
+    is_curve = figure == "coverage"
+    for what, color, side in (("before", "tab:blue", -1), ("after", "tab:orange", 1)):
         part = rows[rows["what"] == what]
         value = part["value"].to_numpy()
         errors = np.abs(part[["low", "high"]].to_numpy().T - value)
-        x = part["at"].to_numpy() + (0.004 * side if figure == "coverage" else 0)
-        label = f"{what} temperature"
-        axes.errorbar(x, value, errors, label=label, color=color, marker=".", lw=1.3, elinewidth=0.6)
+        at = part["at"].to_numpy() + 0.004 * side * is_curve  # or intervals would hide each other
+        style, label = f".{'-' * is_curve}", f"{what} temperature"
+        axes.errorbar(at, value, errors, fmt=style, label=label, color=color, elinewidth=0.6)

@@ -73,7 +73,9 @@ def test_edges_of_figures() -> None:
     relevant = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0], [1, 1, 0]], bool)
     candidate = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0]], bool)
     table = figures(similarity, relevant, candidate)
-    assert table.iloc[0].to_dict() == pytest.approx(dict(zip(FIGURES, (1, 1 / 3, 1, 1), strict=True)))
+    assert table.iloc[0].to_dict() == pytest.approx(
+        dict(zip(FIGURES, (1, 1 / 3, 1, 1), strict=True))
+    )
     assert table.loc[1, "average_precision"] == 0.5  # the second of two candidates
     assert table.iloc[2:].isna().all(axis=None)  # nothing relevant; no candidate at all
 
@@ -142,16 +144,24 @@ TRACKS = pd.DataFrame(
 
 def test_tracks_by_the_same_unit_are_no_candidates_for_a_genre() -> None:
     task = same_genre("genre", TRACKS, np.ones(7, bool))
-    found = task.relevant_BB & task.candidate_BB
-    assert [np.flatnonzero(row).tolist() for row in found] == [[4], [4], [3, 4], [2], [0, 1, 2], [], []]
-    assert not task.candidate_BB[5, 6]  # of one group, by nobody known
+    found = task.relevant & task.candidate
+    assert [np.flatnonzero(row).tolist() for row in found] == [
+        [4],
+        [4],
+        [3, 4],
+        [2],
+        [0, 1, 2],
+        [],
+        [],
+    ]
+    assert not task.candidate[5, 6]  # of one group, by nobody known
 
 
 def test_tracks_of_the_same_group_are_no_candidates_for_an_artist() -> None:
     task = same_artist(TRACKS)
-    found = task.relevant_BB & task.candidate_BB
-    assert [np.flatnonzero(row).tolist() for row in found] == [[2], [2], [0, 1], [4], [3], [], []]
-    assert not task.candidate_BB.diagonal().any()
+    found = task.relevant & task.candidate
+    assert [*map(list, map(np.flatnonzero, found))] == [[2], [2], [0, 1], [4], [3], [], []]
+    assert not task.candidate.diagonal().any()
 
 
 def table_of(trained: np.ndarray, random: np.ndarray, tracks: pd.DataFrame) -> pd.DataFrame:

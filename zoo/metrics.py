@@ -151,7 +151,9 @@ def expected_calibration_error(correct_B: np.ndarray, confidence_B: np.ndarray) 
     correct_B = _binary(correct_B, confidence_B.shape)
     _reject_nan(confidence_B)
     gap_B = correct_B - confidence_B
-    return float(sum(abs(gap_B[rows].sum()) for rows in calibration_bins(confidence_B)) / len(gap_B))
+    return float(
+        sum(abs(gap_B[rows].sum()) for rows in calibration_bins(confidence_B)) / len(gap_B)
+    )
 
 
 def calibration_bins(confidence_B: np.ndarray) -> list[np.ndarray]:

@@ -1,5 +1,5 @@
-"""`held_out`: as `retrieval`, of all test tracks of the data set, those of genres that the run never
-met (`dataset.held_out`) among them."""
+"""`held_out`: as `retrieval`, of all test tracks of the data set, those of the genres that the run
+never met (`dataset.held_out`) among them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`retrieval`: embeddings of the test tracks, by the trained network and by one that learned nothing.
+"""`retrieval`: embeddings of the test tracks, by the trained network and by a random one.
 
 A row a network (trained, random) and track: network, track, label, artist, group, e0, e1, ...: the
 mean of the features before the head over the track's chunks, float32.

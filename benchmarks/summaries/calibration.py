@@ -12,15 +12,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.calibration import Decisions, decisions, fit_temperature, losses, with_temperature
-from benchmarks.statistics import Interval, bootstrap_interval, checkpoint_interval, units_of
-from zoo.datasets.base import encode_labels
-from zoo.metrics import calibration_bins, expected_calibration_error
+from benchmarks.calibration import (
+    Decisions,
+    calibration_error,
+    decisions,
+    fit_temperature,
+    if_honest,
+    losses,
+    with_temperature,
+)
+from benchmarks.statistics import checkpoint_interval
+from zoo.datasets.base import encode_labels, units_of
+from zoo.metrics import calibration_bins
 from zoo.results import SCORES, Result, read_scores
 
 FEW_TRACKS = 500  # with fewer, the error of 15 bins is noise for the most part
 COVERAGES = np.arange(1, 11) / 10  # shares of the decisions, the surest first
-SIMULATIONS = 1000  # of labels, as an honest network's would be
 
 
 class Row(NamedTuple):
@@ -41,9 +48,7 @@ def summarize(folder: Path, result: Result) -> pd.DataFrame:
     at, value, low, high, num_tracks and leads.
 
     - brier, log_loss: means over the test tracks; they lead where these are fewer than 500.
-    - ece: leads otherwise. In bins of finitely many tracks even an honest network has an error,
-      and a resampled test set has that noise twice; so the bootstrap's interval is reflected at
-      the estimate (2 ece - high .. 2 ece - low), which takes the excess off again.
+    - ece: leads otherwise; see `benchmarks.calibration.calibration_error`.
     - ece_if_honest: what an honest network with these confidences would show, from simulated
       labels (Bröcker and Smith 2007), and the range of 95 % of them; an ece within it is no sign
       that the network is not honest.
@@ -65,28 +70,29 @@ def summarize(folder: Path, result: Result) -> pd.DataFrame:
     tracks, target, prob_BK = parts["test"]
     after_BK = with_temperature(prob_BK, temperature, multilabel)
     rows = [Row("after", "temperature", np.nan, temperature, np.nan, np.nan, num_validation)]
-    for what, prob_BK in (("before", prob_BK.astype(np.float64)), ("after", after_BK)):
-        rows += _rows(what, target, prob_BK, units_of(tracks))
+    for what, test_BK in (("before", prob_BK.astype(np.float64)), ("after", after_BK)):
+        rows += _rows(what, target, test_BK, units_of(tracks).to_numpy())
     leading = ("brier", "log_loss") if len(tracks) < FEW_TRACKS else ("ece", "ece_if_honest")
     rows = [row._replace(leads=row.figure in leading) for row in rows]
-    return pd.DataFrame(sorted(rows, key=lambda row: not row.leads), columns=list(Row._fields))
+    return pd.DataFrame(rows).sort_values(
+        "leads", ascending=False, kind="stable", ignore_index=True
+    )
 
 
-def _rows(
-    what: str, target: np.ndarray, prob_BK: np.ndarray, units_B: np.ndarray
-) -> Iterator[Row]:
+def _rows(what: str, target: np.ndarray, prob_BK: np.ndarray, units_B: np.ndarray) -> Iterator[Row]:
     num_tracks, multilabel = len(target), np.ndim(target) == 2
     for name, loss_B in losses(target, prob_BK).items():
         of = checkpoint_interval(loss_B, units_B)
         yield Row(what, name, np.nan, loss_B.mean(), of.low, of.high, num_tracks)
     made = decisions(target, prob_BK)
-    claimed = Decisions(prob_BK.ravel(), target.ravel() == 1, made.row_N) if multilabel else made
-    yield from _ece(what, claimed, units_B)
-    for rows in calibration_bins(claimed.confidence_N):
+    claimed = Decisions(prob_BK.ravel(), target.ravel() == 1, made.row) if multilabel else made
+    yield Row(what, "ece", np.nan, *calibration_error(claimed, units_B), num_tracks)
+    yield Row(what, "ece_if_honest", np.nan, *if_honest(claimed.confidence), num_tracks)
+    for rows in calibration_bins(claimed.confidence):
         if len(rows):
-            at = float(claimed.confidence_N[rows].mean())
+            at = float(claimed.confidence[rows].mean())
             yield _share(what, "reliability", at, claimed, rows, units_B)
-    surest = np.argsort(-made.confidence_N, kind="stable")
+    surest = np.argsort(-made.confidence, kind="stable")
     for coverage in COVERAGES:
         rows = surest[: max(1, round(coverage * len(surest)))]
         yield _share(what, "coverage", float(coverage), made, rows, units_B)
@@ -95,30 +101,7 @@ def _rows(
 def _share(
     what: str, figure: str, at: float, of: Decisions, rows: np.ndarray, units_B: np.ndarray
 ) -> Row:
-    right_N, tracks = of.correct_N[rows], of.row_N[rows]
+    right_N, tracks = of.correct[rows], of.row[rows]
     interval = checkpoint_interval(right_N, units_B[tracks])
     num_tracks = len(np.unique(tracks))
     return Row(what, figure, at, right_N.mean(), interval.low, interval.high, num_tracks)
-
-
-def _ece(what: str, of: Decisions, units_B: np.ndarray) -> Iterator[Row]:
-    num_tracks = len(units_B)
-    ece = expected_calibration_error(of.correct_N, of.confidence_N)
-    resampled = bootstrap_interval(
-        lambda rows: expected_calibration_error(of.correct_N[rows], of.confidence_N[rows]),
-        units_B[of.row_N],
-    )
-    low, high = max(0.0, 2 * ece - resampled.high), min(1.0, 2 * ece - resampled.low)
-    yield Row(what, "ece", np.nan, ece, low, high, num_tracks)
-    honest = if_honest(of.confidence_N)
-    yield Row(what, "ece_if_honest", np.nan, *honest, num_tracks)
-
-
-def if_honest(confidence_N: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean calibration error of decisions that are right as often as they say, and the
-    range of 95 % of such errors, decisions independent; the same for the same confidences."""
-    confidence_N, random = np.sort(confidence_N), np.random.default_rng(0)
-    draws = (random.random(len(confidence_N)) < confidence_N for _ in range(SIMULATIONS))
-    errors = [expected_calibration_error(right_N, confidence_N) for right_N in draws]
-    low, high = np.quantile(errors, [0.025, 0.975])
-    return float(np.mean(errors)), float(low), float(high)

@@ -6,7 +6,7 @@ candidates, or the artist's sound would do. Of the same artist: tracks of the qu
 with the features of a network that learned nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,23 +14,26 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measure import read
+from benchmarks.resampling import pseudo_values
 from benchmarks.retrieval import FIGURES, cosine, figures, hubness, nearest
-from benchmarks.statistics import MIN_UNITS, Interval, bootstrap_interval
-from benchmarks.statistics import checkpoint_interval, units_of
+from benchmarks.statistics import checkpoint_interval
+from zoo.datasets.base import units_of
 from zoo.results import IDENTITY, Result
 
+NETWORKS = ("trained", "random", "chance")
 HUBNESS = ("hubness", "orphans")
-AGAINST = ("random", "chance")  # what the trained network is compared with
-UNKNOWN = Interval(np.nan, np.nan, "no query", 0)
+JACKKNIFE_GROUPS = 40  # of units, at most
+Values = dict[str, np.ndarray]
+"""By network."""
 
 
 class Task(NamedTuple):
     """Queries and candidates: all pairs of tracks, and what counts among them."""
 
     what: str
-    query_B: np.ndarray  # of the tracks, those that query
-    relevant_BB: np.ndarray  # by query (row)
-    candidate_BB: np.ndarray
+    query: np.ndarray  # of the tracks, those that query [B]
+    relevant: np.ndarray  # to each track as a query (row) [B,B]
+    candidate: np.ndarray  # likewise
 
 
 def summarize(folder: Path, result: Result) -> pd.DataFrame:
@@ -38,7 +41,8 @@ def summarize(folder: Path, result: Result) -> pd.DataFrame:
     random, chance, and differences), figure, value, low, high, num_tracks (queries that count) and
     left_out (queries without a relevant candidate).
 
-    Intervals are over the queries' units; the candidates stay as they are.
+    Intervals are over the queries' units; the candidates stay as they are. Hubness and orphans are
+    of all queries.
     """
     table = read(folder, "retrieval")
     tracks = tracks_of(table)
@@ -53,7 +57,7 @@ def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
 
 def same_genre(what: str, tracks: pd.DataFrame, query_B: np.ndarray) -> Task:
     """Return the task to find tracks of others with a label in common."""
-    units_B = units_of(tracks)
+    units_B = units_of(tracks).to_numpy(str)
     labels = tracks["label"].str.get_dummies("|").to_numpy()
     return Task(what, query_B, labels @ labels.T > 0, units_B[:, None] != units_B)
 
@@ -72,55 +76,56 @@ def compare(table: pd.DataFrame, tasks: list[Task]) -> pd.DataFrame:
     """Return the rows of all tasks, as `summarize` does."""
     tracks = tracks_of(table)
     features = [c for c in table.columns if c not in ("network", *IDENTITY)]
-    similarities = {"chance": np.zeros((len(tracks), len(tracks)))}
-    for network, rows in table.groupby("network"):
-        x_BD = rows.set_index("track").loc[tracks["track"], features].to_numpy()
-        similarities[str(network)] = cosine(x_BD, x_BD)
-    parts = [row for task in tasks for row in _rows(task, similarities, units_of(tracks))]
+    similarities = {}
+    for network in NETWORKS[:-1]:
+        of_network = table[table["network"] == network].set_index("track")
+        x_BD = of_network.loc[tracks["track"], features].to_numpy()
+        similarities[network] = cosine(x_BD, x_BD)
+    similarities["chance"] = np.zeros((len(tracks), len(tracks)))  # all orders alike
+    units_B = units_of(tracks).to_numpy()
+    rows = [row for task in tasks for row in _rows(task, similarities, units_B)]
     columns = ["what", "network", "figure", "value", "low", "high", "num_tracks", "left_out"]
-    return pd.DataFrame(parts, columns=columns)
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _rows(
-    task: Task, similarities: dict[str, np.ndarray], units_B: np.ndarray
-) -> Iterator[tuple[object, ...]]:
-    query_B, among_QC = task.query_B, task.candidate_BB[task.query_B]
-    ranked = {
-        network: figures(similarity[query_B], task.relevant_BB[query_B], among_QC)
-        for network, similarity in similarities.items()
-    }
-    near = {name: nearest(similarity[query_B], among_QC) for name, similarity in similarities.items()}
-    counts_Q = ranked["chance"]["ndcg"].notna().to_numpy()
-    counted = int(counts_Q.sum()), int((~counts_Q).sum())
-    pairs = [("trained", other) for other in AGAINST]
+def _rows(task: Task, similarities: Values, units_B: np.ndarray) -> Iterator[tuple[object, ...]]:
+    units_Q, relevant_QC = units_B[task.query], task.relevant[task.query]
+    candidate_QC = task.candidate[task.query]
+    counts_Q = (relevant_QC & candidate_QC).any(1)
+    ranked, hubs = {}, {}
+    for network, similarity_BB in similarities.items():
+        similarity_QC = similarity_BB[task.query]
+        ranked[network] = figures(similarity_QC, relevant_QC, candidate_QC)[counts_Q]
+        hubs[network] = _jackknifed(nearest(similarity_QC, candidate_QC), units_Q)
+    num_counted, num_left_out = int(counts_Q.sum()), int((~counts_Q).sum())
     for name in FIGURES:
-        value_by = {network: table[name].to_numpy()[counts_Q] for network, table in ranked.items()}
-        value_by |= {f"{a} - {b}": value_by[a] - value_by[b] for a, b in pairs}
-        for network, value_Q in value_by.items():
-            value = value_Q.mean() if len(value_Q) else np.nan
-            of = checkpoint_interval(value_Q, units_B[query_B][counts_Q]) if len(value_Q) else UNKNOWN
-            yield task.what, network, name, value, of.low, of.high, *counted
+        values = {network: table[name].to_numpy() for network, table in ranked.items()}
+        for row in _compared(values, units_Q[counts_Q]):
+            yield task.what, row[0], name, *row[1:], num_counted, num_left_out
     for place, name in enumerate(HUBNESS):
-        metrics = {network: _hubness(near_QC, place) for network, near_QC in near.items()}
-        metrics |= {f"{a} - {b}": _difference(metrics[a], metrics[b]) for a, b in pairs}
-        for network, metric in metrics.items():
-            value = metric(np.arange(query_B.sum()))
-            of = bootstrap_interval(metric, blocks(units_B[query_B]))
-            yield task.what, network, name, value, of.low, of.high, int(query_B.sum()), 0
+        values = {network: value_2G[place] for network, value_2G in hubs.items()}
+        for row in _compared(values, np.arange(len(values["chance"]))):
+            yield task.what, row[0], name, *row[1:], len(units_Q), 0
 
 
-def blocks(units_B: np.ndarray) -> np.ndarray:
-    """Return units put together so far that `bootstrap_interval` leaves out one block after the
-    other (jackknife): to draw a query twice would make its neighbours hubs."""
-    return np.unique(units_B, return_inverse=True)[1] % (MIN_UNITS - 1)
+def _compared(values: Values, units_B: np.ndarray) -> Iterator[tuple[str, float, float, float]]:
+    """Yield the mean and its interval for each network, and for the trained one less the others."""
+    apart = {f"trained - {name}": values["trained"] - values[name] for name in NETWORKS[1:]}
+    for name, value_B in {**values, **apart}.items():
+        if len(value_B) == 0 or np.isnan(value_B).any():
+            yield name, np.nan, np.nan, np.nan
+        else:
+            of = checkpoint_interval(value_B, units_B)
+            yield name, float(value_B.mean()), of.low, of.high
 
 
-Metric = Callable[[np.ndarray], float]
-
-
-def _hubness(near_QC: np.ndarray, place: int) -> Metric:
-    return lambda rows: hubness(near_QC[rows])[place]
-
-
-def _difference(first: Metric, second: Metric) -> Metric:
-    return lambda rows: first(rows) - second(rows)
+def _jackknifed(near_QC: np.ndarray, units_Q: np.ndarray) -> np.ndarray:
+    """Return for each of `HUBNESS` values whose mean it is, and whose spread says how sure it is
+    `[2,G]`: one for each group of units left out. To draw queries twice instead, as a bootstrap
+    does, would make hubs of their neighbours."""
+    whole_2 = np.array(hubness(near_QC))
+    if len(np.unique(units_Q)) < 2:
+        return whole_2[:, None]
+    metrics = [lambda rows, place=place: hubness(near_QC[rows])[place] for place in range(2)]
+    value_2G = np.array([pseudo_values(metric, units_Q, JACKKNIFE_GROUPS) for metric in metrics])
+    return value_2G - value_2G.mean(1, keepdims=True) + whole_2[:, None]
