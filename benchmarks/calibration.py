@@ -158,8 +158,8 @@ def draw(file: Path, summary: pd.DataFrame, title: str) -> None:
     _lines(right, summary, "coverage")
     right.set(xlim=(0, 1.03), ylim=(0, 1), xlabel="share of decisions taken, the surest first")
     right.set(ylabel="share of them that is right", title="accuracy against coverage")
-    for axes in (left, right):
-        axes.legend(loc="lower right")
+    left.legend(loc="lower right")
+    right.legend(loc="best")
     figure.suptitle(title)
     figure.savefig(file, dpi=120)
 
