@@ -68,7 +68,10 @@ def swap_p_value(sum_G: np.ndarray) -> float:
         return float(binomtest(int((sum_G > 0).sum()), len(size_G)).pvalue)
     chance = np.ones(1)  # of each sum from -size_G.sum() to size_G.sum(), in steps of 1
     for size in size_G:
-        chance = np.pad(chance, (0, 2 * size)) / 2 + np.pad(chance, (2 * size, 0)) / 2
+        other = np.zeros(len(chance) + 2 * size)
+        other[: len(chance)] = chance / 2
+        other[2 * size :] += chance / 2
+        chance = other
     distance = np.abs(np.arange(len(chance)) - size_G.sum())
     return float(min(chance[distance >= abs(sum_G.sum())].sum(), 1))
 

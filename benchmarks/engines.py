@@ -1,4 +1,4 @@
-"""Where the tasks of a suite run: `local`, on the devices of this machine, or `ray`, on a cluster."""
+"""Where the tasks of a suite run: `local`, on this machine's devices, or `ray`, on a cluster."""
 
 import os
 import shutil
@@ -84,8 +84,9 @@ def run_local(tasks: Sequence[Task], shares: Shares, report: Report) -> list[Out
     return outcomes
 
 
-def run_ray(tasks: Sequence[Task], threads: int, report: Report) -> list[Outcome]:
-    """Run the tasks on the cluster of $RAY_ADDRESS, else on one of this machine.
+def run_ray(tasks: Sequence[Task], threads: int | None, report: Report) -> list[Outcome]:
+    """Run the tasks on the cluster of $RAY_ADDRESS, else on one of this machine; with `threads`
+    None each has a machine to itself.
 
     A task whose worker is lost is tried again, three times, and goes on from its last checkpoint.
     All machines see the folders under the same paths, and have this package installed. Raises
@@ -94,7 +95,7 @@ def run_ray(tasks: Sequence[Task], threads: int, report: Report) -> list[Outcome
     with cluster.connected("engine=ray") as ray:
         needs = _resources(ray, threads)
         remote = ray.remote(max_retries=3, **needs)(_run_there)
-        environment = Shares(1, threads).environment(0)
+        environment = Shares(1, int(needs["num_cpus"])).environment(0)
         waiting = {remote.remote(task, environment): task for task in tasks}
         outcomes = []
         try:
@@ -113,16 +114,17 @@ def run_ray(tasks: Sequence[Task], threads: int, report: Report) -> list[Outcome
     return outcomes
 
 
-def _resources(ray: Any, threads: int) -> Mapping[str, float]:
+def _resources(ray: Any, threads: int | None) -> Mapping[str, float]:
     """Return what a task asks for, once a machine was found that has it."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     most = max((node.get("CPU", 0) for node in nodes), default=0)
-    if most < threads:
+    if most < (threads or 1):
         raise InputError(
-            f"engine=ray: no machine of the cluster has the {threads} CPUs of threads={threads} "
-            f"(the most is {most:g}); give fewer threads, or start a node that has."
+            f"engine=ray: no machine of the cluster has {threads or 1} CPUs for a run (the most is "
+            f"{most:g}); give fewer threads, or start a node that has."
         )
-    return {"num_cpus": threads, "num_gpus": float(any(node.get("GPU") for node in nodes))}
+    has_gpu = any(node.get("GPU") for node in nodes)
+    return {"num_cpus": threads or most, "num_gpus": float(has_gpu)}
 
 
 def _run_there(task: Task, environment: Mapping[str, str]) -> Outcome:

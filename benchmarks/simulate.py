@@ -1,8 +1,8 @@
 """`python -m benchmarks.simulate`: whether intervals cover the truth, and identical models tie.
 
 Draws test sets with a known truth (see `benchmarks.simulated`) and counts. Prints a Markdown
-report and exits with 1 where a goal is missed in any cell: 95 % intervals cover the truth 93 to 97 %
-of the time, and identical models are called different at most 5 % of the time.
+report and exits with 1 where a goal is missed in any cell: 95 % intervals cover the truth 93 to
+97 % of the time, and identical models are called different at most 5 % of the time.
 """
 
 import argparse

@@ -196,9 +196,9 @@ def macro_f1(rng: np.random.Generator, repeats: int) -> Iterator[Row]:
         cell, hits, percentile_hits = Cell((0.8,), 0.1, artists, "equal"), [], []
         for _ in range(repeats):
             metric, units_B = partial(f1, *tracks(artists)), np.repeat(np.arange(artists), 10)
-            of = bootstrap_interval(metric, units_B, num=200)
+            of = bootstrap_interval(metric, units_B, num=100)
             hits.append(of.low <= truth <= of.high)
-            low, high = np.quantile(resampled(metric, units_B, num=200), (0.025, 0.975))
+            low, high = np.quantile(resampled(metric, units_B, num=100), (0.025, 0.975))
             percentile_hits.append(low <= truth <= high)
         yield row("macro F1 of a checkpoint, `bootstrap_interval`", cell, np.array(hits), COVERED)
         yield row("macro F1, percentiles (not used)", cell, np.array(percentile_hits), NOTHING)

@@ -59,6 +59,8 @@ class Processes:
         comes after us waits for it.
         """
         began = time.monotonic()
+        if self._stopping:
+            return Outcome(task, 0.0, -signal.SIGTERM, "stopped before it began")
         task.folder.mkdir(parents=True, exist_ok=True)
         with locked(task.folder / LOCK) as lock, (task.folder / LOG).open("ab") as log:
             if task.done:
