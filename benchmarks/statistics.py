@@ -15,7 +15,7 @@ from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.95
 MIN_SEEDS = 3  # fewer allow no claim about an architecture
-NOTHING = 1e-12  # a variance below this is rounding
+NOTHING = 1e-20  # a variance below this is rounding
 PRIOR_ERRORS = 0.15  # what is known before the first error is seen, in errors, ...
 PRIOR_EFFECT = 10 / 3  # ... of their design effect; both tuned by `benchmarks.simulate`
 
@@ -44,19 +44,14 @@ class PooledVariance:
     total: float
     degrees_of_freedom: int
 
-    def half_width(self, num_seeds: int, level: float = LEVEL) -> float:
-        """Return that of the mean of so many seeds, if tracks were endlessly many."""
-        quantile = stdtrit(self.degrees_of_freedom, (1 + level) / 2)
-        return float(quantile * np.sqrt(self.variance / num_seeds))
-
 
 @dataclass(frozen=True)
 class Spread:
     """Means over tracks with the variance, by units, of each, and its degrees of freedom; `[X]`."""
 
-    mean_X: np.ndarray
-    variance_X: np.ndarray
-    df_X: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    df: np.ndarray
 
 
 def unit_sums(value_XB: np.ndarray, units_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,8 +101,8 @@ def _df_of_sizes(size_G: np.ndarray) -> float:
 
 def score_bounds(
     mean_X: np.ndarray,
-    tracks_X: np.ndarray,
-    quantile_X: np.ndarray,
+    tracks_X: np.ndarray | float,
+    quantile_X: np.ndarray | float,
     extra_X: np.ndarray | float = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the p with `(mean - p)² = quantile² p (1 - p) / tracks + extra`, cut to 0..1.
@@ -124,17 +119,17 @@ def score_bounds(
 def cluster_bounds(
     sum_XG: np.ndarray, size_G: np.ndarray, level: float = LEVEL, extra_X: np.ndarray | float = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return intervals for means of values in 0..1, from the sums of units: Wilson's form with t and
-    as many tracks as would be as sure if they were independent, the number of tracks over the design
-    effect (Korn and Graubard 1998; Franco et al. 2019, doi:10.1093/jssam/smy019).
+    """Return intervals for means of values in 0..1, from the sums of units: Wilson's form with t
+    and as many tracks as would be as sure if they were independent, the number of tracks over the
+    design effect (Korn and Graubard 1998; Franco et al. 2019, doi:10.1093/jssam/smy019).
 
     A design effect seen in a handful of errors is drawn towards `PRIOR_EFFECT`. `extra` is the
     squared half-width of what varies beside units.
     """
     of, num_tracks = spread(sum_XG, size_G), size_G.sum()
-    binomial_X = of.mean_X * (1 - of.mean_X) + PRIOR_ERRORS / num_tracks
-    tracks_X = binomial_X / (of.variance_X + PRIOR_ERRORS * PRIOR_EFFECT / num_tracks**2)
-    return score_bounds(of.mean_X, tracks_X, stdtrit(of.df_X, (1 + level) / 2), extra_X)
+    binomial_X = of.mean * (1 - of.mean) + PRIOR_ERRORS / num_tracks
+    tracks_X = binomial_X / (of.variance + PRIOR_ERRORS * PRIOR_EFFECT / num_tracks**2)
+    return score_bounds(of.mean, tracks_X, stdtrit(of.df, (1 + level) / 2), extra_X)
 
 
 def checkpoint_interval(value_B: np.ndarray, units_B: np.ndarray, level: float = LEVEL) -> Interval:
@@ -146,7 +141,7 @@ def checkpoint_interval(value_B: np.ndarray, units_B: np.ndarray, level: float =
     """
     sum_G, size_G = unit_sums(value_B, units_B)
     if size_G.max() == 1 and np.isin(sum_G, (0, 1)).all():
-        bounds = score_bounds(sum_G.mean(), np.float64(len(sum_G)), ndtri((1 + level) / 2))
+        bounds = score_bounds(sum_G.mean(), len(sum_G), ndtri((1 + level) / 2))
         return Interval(float(bounds[0]), float(bounds[1]), "Wilson", len(sum_G))
     return _cluster_interval(np.asarray(value_B), sum_G, size_G, level)
 
@@ -167,7 +162,8 @@ def architecture_interval(
     if len(value_SB) < MIN_SEEDS or seed_variance is None:
         return None
     sum_SG, size_G = unit_sums(value_SB, units_B)
-    extra = seed_variance.half_width(len(value_SB), level) ** 2
+    quantile = stdtrit(seed_variance.degrees_of_freedom, (1 + level) / 2)
+    extra = float(quantile**2 * seed_variance.variance / len(value_SB))
     return _cluster_interval(np.asarray(value_SB), sum_SG.mean(0), size_G, level, extra)
 
 
@@ -176,7 +172,8 @@ def _cluster_interval(
 ) -> Interval:
     """Return the interval for the mean from the sums of units; the range of `values` picks its
     form."""
-    bounded, over = values.min() >= 0 and values.max() <= 1, " over units and seeds" * (extra > 0)
+    bounded = values.min() >= 0 and values.max() <= 1
+    over = " over units and seeds" if values.ndim == 2 else ""
     if len(sum_G) == 1:
         widest = (0.0, 1.0) if bounded else (-np.inf, np.inf)
         return Interval(*widest, "one unit: nothing is known", 1)
@@ -184,8 +181,8 @@ def _cluster_interval(
         low, high = cluster_bounds(sum_G, size_G, level, extra)
         return Interval(float(low), float(high), f"cluster-t in Wilson's form{over}", len(sum_G))
     of = spread(sum_G, size_G)
-    half = np.sqrt(stdtrit(of.df_X, (1 + level) / 2) ** 2 * of.variance_X + extra)
-    bounds = float(of.mean_X - half), float(of.mean_X + half)
+    half = np.sqrt(stdtrit(of.df, (1 + level) / 2) ** 2 * of.variance + extra)
+    bounds = float(of.mean - half), float(of.mean + half)
     return Interval(*bounds, f"cluster-t{over}", len(sum_G))
 
 
@@ -195,7 +192,7 @@ def seed_parts(sum_XSG: np.ndarray, size_G: np.ndarray) -> tuple[np.ndarray, np.
     num_seeds = sum_XSG.shape[-2]
     total_X = (sum_XSG.sum(-1) / size_G.sum()).var(-1, ddof=1)
     apart_XSG = sum_XSG - sum_XSG.mean(-2, keepdims=True)
-    return total_X, spread(apart_XSG, size_G).variance_X.sum(-1) / (num_seeds - 1)
+    return total_X, spread(apart_XSG, size_G).variance.sum(-1) / (num_seeds - 1)
 
 
 def pool_seed_variance(values: Sequence[np.ndarray], units_B: np.ndarray) -> PooledVariance | None:
