@@ -1,8 +1,8 @@
 """What recordings go through to show whether a model still recognises them.
 
-Two panels: *degradations*, which leave the music as it is, and changes of the *music* itself, which
-may change its genre (tempo above all) and are therefore never averaged with the others. `control` is
-no change: what the detour over a degraded copy costs by itself.
+Two panels: degradations, which leave the music as it is, and changes of the music itself, which may
+change its genre (tempo above all) and are therefore never averaged with the others. The control is
+no change: it shows what the detour over a copy costs by itself.
 """
 
 import io
@@ -64,15 +64,19 @@ def mp3(x_T: Waveform, sample_rate: int, draw: Generator, *, kbits: int) -> Wave
     A file says by how much it is delayed in a frame that does not fit below 56 kbit/s: what is
     decoded is longer then, and begins `MP3_DELAY` late.
     """
+    encoded = io.BytesIO(encode_mp3(x_T, sample_rate, kbits))
+    decoded_T, _ = soundfile.read(encoded, dtype="float32")
+    return _of_length(decoded_T[MP3_DELAY if len(decoded_T) > len(x_T) else 0 :], len(x_T))
+
+
+def encode_mp3(x_T: Waveform, sample_rate: int, kbits: int) -> bytes:
+    """Return an MP3 file of a constant bit rate; libsndfile takes that as a share of its range."""
     assert sample_rate in MP3_RATES and LEAST_KBITS <= kbits <= MOST_KBITS
     level = (MOST_KBITS - kbits) / (MOST_KBITS - LEAST_KBITS)
     options = {"bitrate_mode": "CONSTANT", "compression_level": min(level, 0.999)}  # 1 is refused
     encoded = io.BytesIO()
-    with soundfile.SoundFile(encoded, "w", sample_rate, 1, format="MP3", **options) as file:
-        file.write(x_T)
-    encoded.seek(0)
-    decoded_T, _ = soundfile.read(encoded, dtype="float32")
-    return _of_length(decoded_T[MP3_DELAY if len(decoded_T) > len(x_T) else 0 :], len(x_T))
+    soundfile.write(encoded, x_T, sample_rate, format="MP3", **options)
+    return encoded.getvalue()
 
 
 def resampled(x_T: Waveform, sample_rate: int, draw: Generator, *, hertz: int) -> Waveform:
@@ -87,8 +91,8 @@ def white_noise(x_T: Waveform, sample_rate: int, draw: Generator, *, snr: float)
 
 
 def pink_noise(x_T: Waveform, sample_rate: int, draw: Generator, *, snr: float) -> Waveform:
-    """Add noise of equal power in each octave from `LOWEST_PINK` up, `snr` dB below the power of the
-    whole track."""
+    """Add noise of equal power in each octave from `LOWEST_PINK` up, `snr` dB below the power of
+    the whole track."""
     spectrum_F = np.fft.rfft(draw.standard_normal(len(x_T)))
     hertz_F = np.fft.rfftfreq(len(x_T), 1 / sample_rate)
     heard_F = hertz_F >= LOWEST_PINK
@@ -115,9 +119,7 @@ def filtered(
     return sosfilt(sections, x_T).astype(np.float32)
 
 
-def reverberated(
-    x_T: Waveform, sample_rate: int, draw: Generator, *, seconds: float
-) -> Waveform:
+def reverberated(x_T: Waveform, sample_rate: int, draw: Generator, *, seconds: float) -> Waveform:
     """Put into a room whose sound falls by 60 dB in so many seconds: see `room`."""
     impulse = room(sample_rate, draw, seconds)
     return fftconvolve(x_T, impulse)[: len(x_T)].astype(np.float32)
@@ -126,8 +128,8 @@ def reverberated(
 def room(sample_rate: int, draw: Generator, seconds: float) -> NDArray[np.float64]:
     """Return an impulse response of energy 1, half of it the direct sound at its first sample.
 
-    The other half is Gaussian noise that falls exponentially (Polack's model of a diffuse field), by
-    60 dB in so many seconds.
+    The other half is Gaussian noise that falls exponentially, by 60 dB in so many seconds (Polack's
+    model of a diffuse field).
     """
     t_T = np.arange(round(seconds * sample_rate)) / sample_rate
     tail_T = draw.standard_normal(len(t_T)) * 10 ** (-60 / 20 * t_T / seconds)

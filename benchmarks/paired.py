@@ -82,4 +82,6 @@ def macro_average_precision(target_BK: np.ndarray, probability_BK: np.ndarray) -
     """Return the mean average precision of the tags that some tracks have and others have not."""
     share_K = target_BK.mean(0)
     counted = np.flatnonzero((share_K > 0) & (share_K < 1))
-    return float(np.mean([average_precision(target_BK[:, k], probability_BK[:, k]) for k in counted]))
+    return float(
+        np.mean([average_precision(target_BK[:, k], probability_BK[:, k]) for k in counted])
+    )

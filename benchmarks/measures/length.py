@@ -14,8 +14,8 @@ WHOLE = float("inf")  # seconds, of tracks heard from start to end
 def measure(run: Opened) -> pd.DataFrame:
     """Return seconds (at most so many were heard), track, `p:<class>`.
 
-    A track that is shorter is heard whole, and what is shorter than a chunk of the model is repeated,
-    as a file of that length would be. Seconds that no track reaches are left out.
+    A track that is shorter is heard whole, and what is shorter than a chunk of the model is
+    repeated, as a file of that length would be. Seconds that no track exceeds are left out.
     """
     rows, store = run.data.rows("test"), run.data.store
     longest = store.lengths[rows].max() / store.sample_rate

@@ -10,8 +10,9 @@ from zoo.results import Result
 
 
 def summarize(folder: Path, result: Result) -> pd.DataFrame:
-    """Return for each number of seconds (`what`; "all" of the track) the metric and its drop against
-    the whole track, and the seconds that are enough: what, figure, value, low, high, num_tracks.
+    """Return for each number of seconds (`what`; "all" of the track) the metric and its drop
+    against the whole track, and the seconds that are enough: what, figure, value, low, high,
+    num_tracks.
 
     `enough_seconds` are the least from which on no drop is beyond noise, that is, above 0 with its
     whole interval; infinite where it takes the whole track.
@@ -25,9 +26,7 @@ def summarize(folder: Path, result: Result) -> pd.DataFrame:
     for seconds in sorted(tracks.scores, reverse=True):
         what, heard = f"{seconds:g} s", tracks.scores[seconds]
         rows.append(tracks.figure([(1.0, heard)], what=what, figure=tracks.metric))
-        drop = tracks.figure(
-            [all_heard, (-1.0, heard)], what=what, figure=f"{tracks.metric}_drop"
-        )
+        drop = tracks.figure([all_heard, (-1.0, heard)], what=what, figure=f"{tracks.metric}_drop")
         rows.append(drop)
         is_enough = is_enough and drop["low"] <= 0
         enough = seconds if is_enough else enough
