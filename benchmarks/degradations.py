@@ -27,8 +27,10 @@ changed waveform: `[T]` and aligned in time, but for tempo, whose length changes
 
 PANELS = ("control", "degradation", "music")
 FULL_SCALE = 1 - 2**-15  # the largest int16
-MP3_RATES = (32_000, 44_100, 48_000)  # Hz, of MPEG-1, whose bit rates these are:
-MOST_KBITS, LEAST_KBITS = 320, 32  # a second
+MP3_KBITS = {  # kbit/s, least and most, by Hz
+    **dict.fromkeys((32_000, 44_100, 48_000), (32, 320)),  # MPEG-1
+    **dict.fromkeys((16_000, 22_050, 24_000), (8, 160)),  # MPEG-2
+}
 MP3_DELAY = 576 + 529  # samples, of LAME as an encoder and of a decoder
 LOWEST_PINK = 20.0  # Hz; else a long track would have most of its noise below what is heard
 FILTER_ORDER = 4  # 24 dB an octave
@@ -59,21 +61,26 @@ def unchanged(x_T: Waveform, sample_rate: int, draw: Generator) -> Waveform:
 
 
 def mp3(x_T: Waveform, sample_rate: int, draw: Generator, *, kbits: int) -> Waveform:
-    """Encode as MP3 (LAME) at a constant bit rate (kbit/s, of `MP3_RATES`) and decode.
+    """Encode as MP3 (LAME) at a constant bit rate (kbit/s) and decode; at 44.1 kHz where MP3 does
+    not have the sample rate.
 
-    A file says by how much it is delayed in a frame that does not fit below 56 kbit/s: what is
+    A file says by how much it is delayed in a frame that does not fit at low bit rates: what is
     decoded is longer then, and begins `MP3_DELAY` late.
     """
-    encoded = io.BytesIO(encode_mp3(x_T, sample_rate, kbits))
-    decoded_T, _ = soundfile.read(encoded, dtype="float32")
-    return _of_length(decoded_T[MP3_DELAY if len(decoded_T) > len(x_T) else 0 :], len(x_T))
+    rate = sample_rate if sample_rate in MP3_KBITS else 44_100
+    original_T = soxr.resample(x_T, sample_rate, rate, "HQ")
+    decoded_T, _ = soundfile.read(io.BytesIO(encode_mp3(original_T, rate, kbits)), dtype="float32")
+    late = MP3_DELAY if len(decoded_T) > len(original_T) else 0
+    return _of_length(soxr.resample(decoded_T[late:], rate, sample_rate, "HQ"), len(x_T))
 
 
 def encode_mp3(x_T: Waveform, sample_rate: int, kbits: int) -> bytes:
-    """Return an MP3 file of a constant bit rate; libsndfile takes that as a share of its range."""
-    assert sample_rate in MP3_RATES and LEAST_KBITS <= kbits <= MOST_KBITS
-    level = (MOST_KBITS - kbits) / (MOST_KBITS - LEAST_KBITS)
-    options = {"bitrate_mode": "CONSTANT", "compression_level": min(level, 0.999)}  # 1 is refused
+    """Return an MP3 file of a bit rate that `MP3_KBITS` allows; libsndfile takes it as a share of
+    that range."""
+    least, most = MP3_KBITS[sample_rate]
+    assert least <= kbits <= most
+    level = min((most - kbits) / (most - least), 0.999)  # 1 is refused
+    options = {"bitrate_mode": "CONSTANT", "compression_level": level}
     encoded = io.BytesIO()
     soundfile.write(encoded, x_T, sample_rate, format="MP3", **options)
     return encoded.getvalue()

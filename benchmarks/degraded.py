@@ -1,4 +1,4 @@
-"""Degraded copies of tracks: made once, at one rate, and read by every model like any file."""
+"""Degraded copies of tracks: made once, and read by every model like any other file."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +9,15 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from benchmarks.degradations import Condition
+from benchmarks.degradations import Condition, Waveform
 from zoo.audio import FULL_SCALE, AudioError, decode, to_int16
 from zoo.datasets.base import Manifest
 from zoo.datasets.files import write_whole
 from zoo.datasets.planting import digest
 from zoo.errors import InputError
 from zoo.index import identity
+from zoo.stream import Stream
 
-SAMPLE_RATE = 44_100  # Hz, of the copies, whatever the track's and the model's
 VERSION = 1  # raised when a condition sounds different
 
 
@@ -40,16 +40,27 @@ def degraded(
 
 
 def degraded_copy(path: str, track: str, condition: Condition, cache: Path) -> Path:
-    """Return the file with a track's degraded copy (mono FLAC of 16 bits), written once."""
+    """Return the file with a track's degraded copy (mono FLAC of 16 bits), written once.
+
+    It has the sample rate of the track's file, so that only the condition changes the sound, and
+    what is drawn is the same whatever rate a model asks for. Raises `InputError` as `degraded`.
+    """
     key = digest(VERSION, Path(path).absolute(), *identity(path), track)
     file = cache / "degraded" / condition.name / f"{key[:32]}.flac"
     if not file.exists():
-        try:
-            x_T = (decode(path, SAMPLE_RATE) / FULL_SCALE).astype(np.float32)
-        except AudioError as error:
-            raise InputError(f"{path} {error}.") from error
-        copy_T = to_int16(condition.apply(x_T, SAMPLE_RATE, track))
+        x_T, sample_rate = _waveform(path)
+        copy_T = to_int16(condition.apply(x_T, sample_rate, track))
         encoded = io.BytesIO()
-        soundfile.write(encoded, copy_T, SAMPLE_RATE, format="FLAC")
+        soundfile.write(encoded, copy_T, sample_rate, format="FLAC")
         write_whole(file, encoded.getvalue())
     return file
+
+
+def _waveform(path: str) -> tuple[Waveform, int]:
+    """Return a file's waveform and its sample rate (Hz)."""
+    try:
+        with Stream(path) as stream:
+            sample_rate = stream.samplerate
+        return (decode(path, sample_rate) / FULL_SCALE).astype(np.float32), sample_rate
+    except AudioError as error:
+        raise InputError(f"{path} {error}.") from error

@@ -25,7 +25,7 @@ class Conditions:
     """The test tracks that were scored under every condition."""
 
     target: np.ndarray  # class indices [B], or [B,K] for several labels
-    units_B: np.ndarray  # what is independent of each other
+    units: np.ndarray  # [B]: what is independent of each other
     scores: dict[Any, np.ndarray]  # probabilities [B,K] by condition
     metric: str
 
@@ -33,18 +33,18 @@ class Conditions:
         """Return the weighted sum of the metric under conditions, with its interval."""
         value, interval = self._summed(terms)
         bounds = {"value": value, "low": interval.low, "high": interval.high}
-        return {**named, **bounds, "num_tracks": len(self.units_B)}
+        return {**named, **bounds, "num_tracks": len(self.units)}
 
     def _summed(self, terms: Sequence[Term]) -> tuple[float, Any]:
         if self.target.ndim == 1:
             value_B = sum(w * (p_BK.argmax(1) == self.target) for w, p_BK in terms)
-            return float(np.mean(value_B)), checkpoint_interval(np.asarray(value_B), self.units_B)
+            return float(np.mean(value_B)), checkpoint_interval(np.asarray(value_B), self.units)
 
         def metric(rows: np.ndarray) -> float:
             target = self.target[rows]
             return sum(w * macro_average_precision(target, p_BK[rows]) for w, p_BK in terms)
 
-        return metric(np.arange(len(self.target))), bootstrap_interval(metric, self.units_B)
+        return metric(np.arange(len(self.target))), bootstrap_interval(metric, self.units)
 
 
 def read_conditions(
@@ -62,7 +62,8 @@ def read_conditions(
     same = clean in by_condition and set(by_condition[clean].index) == set(tracks["track"])
     if not same or _apart(by_condition[clean].loc[tracks["track"]], tested_BK) > TOLERANCE:
         raise InputError(
-            f"{folder}: the scores under {column} {clean} are not those of its test; measure it again."
+            f"{folder}: the scores under {column} {clean} are not those of its test; "
+            "measure it again."
         )
     in_all = np.all([tracks["track"].isin(p.index) for p in by_condition.values()], axis=0)
     tracks = tracks[in_all]

@@ -15,13 +15,18 @@ import soundfile
 import soxr
 
 from benchmarks import degradations
-from benchmarks.degradations import CONDITIONS, MP3_RATES, Waveform
-from benchmarks.degraded import SAMPLE_RATE, degraded_copy
+from benchmarks.degradations import CONDITIONS, MP3_KBITS, Waveform
+from benchmarks.degraded import degraded_copy
 from zoo.audio import decode
 from zoo.errors import InputError
 
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
-MP3_KBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # MPEG-1 layer III
+SAMPLE_RATE = 44_100  # Hz
+RATES = (8_000, *MP3_KBITS, 96_000)  # Hz
+LAYER_3 = {  # kbit/s by index
+    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
 
 
 def noise(seconds: float, sample_rate: int = SAMPLE_RATE, level: float = 0.1) -> Waveform:
@@ -74,20 +79,26 @@ def test_each_draw_follows_from_the_name_of_the_track(name: str) -> None:
     assert len(once) == round(len(x) / tempo)
 
 
-@pytest.mark.parametrize("sample_rate", MP3_RATES)
+@pytest.mark.parametrize("sample_rate", RATES)
 @pytest.mark.parametrize("kbits", [32, 40, 48, 56, 64, 96, 128])
-def test_mp3_is_aligned_and_has_its_bit_rate(kbits: int, sample_rate: int) -> None:
+def test_mp3_is_aligned(kbits: int, sample_rate: int) -> None:
     for x in (noise(1.0, sample_rate), tones(0.7003, sample_rate)):
         y = degradations.mp3(x, sample_rate, np.random.default_rng(0), kbits=kbits)
         assert len(y) == len(x) and lag(x, y) == 0
-    file = degradations.encode_mp3(x, sample_rate, kbits)
-    start = file.index(b"\xff\xfb")
-    rates, third = set(), 0
+
+
+@pytest.mark.parametrize("sample_rate", MP3_KBITS)
+@pytest.mark.parametrize("kbits", [32, 64, 128])
+def test_mp3_has_its_bit_rate(kbits: int, sample_rate: int) -> None:
+    file = degradations.encode_mp3(noise(1.0, sample_rate), sample_rate, kbits)
+    version = 1 if sample_rate >= 32_000 else 2
+    mark = {1: b"\xff\xfb", 2: b"\xff\xf3"}[version]
+    start, rates = file.index(mark), set()
     while start + 4 < len(file):
-        assert file[start : start + 2] == b"\xff\xfb"
-        third = file[start + 2]
-        rates.add(MP3_KBITS[third >> 4])
-        start += 144_000 * MP3_KBITS[third >> 4] // sample_rate + (third >> 1 & 1)
+        assert file[start : start + 2] == mark
+        rate = LAYER_3[version][file[start + 2] >> 4]
+        rates.add(rate)
+        start += 144_000 // version * rate // sample_rate + (file[start + 2] >> 1 & 1)
     assert rates == {kbits}
 
 
@@ -219,15 +230,26 @@ def track(tmp_path: Path) -> str:
     return str(tmp_path / "track.wav")
 
 
-def test_a_copy_holds_the_degraded_track_for_every_rate(track: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sample_rate", [16_000, 44_100])
+def test_a_copy_holds_the_degraded_track_at_its_rate(sample_rate: int, tmp_path: Path) -> None:
     condition = BY_NAME["white-noise-10db"]
+    track = str(tmp_path / "track.wav")
+    soundfile.write(track, tones(2.0, sample_rate), sample_rate, "PCM_16")
     copy = degraded_copy(track, "a track", condition, tmp_path)
     x = soundfile.read(track, dtype="float32")[0]
-    expected = condition.apply(x, SAMPLE_RATE, "a track")
-    np.testing.assert_allclose(soundfile.read(copy)[0], expected, atol=0.51 / 2**15)
-    for rate in (16_000, 48_000):
-        resampled = soxr.resample(expected, SAMPLE_RATE, rate, "HQ")
+    expected = condition.apply(x, sample_rate, "a track")
+    copied, rate = soundfile.read(copy)
+    assert rate == sample_rate
+    np.testing.assert_allclose(copied, expected, atol=0.51 / 2**15)
+    for rate in (16_000, 48_000):  # of models
+        resampled = soxr.resample(expected, sample_rate, rate, "HQ")
         np.testing.assert_allclose(decode(copy, rate) / 2**15, resampled, atol=3 / 2**15)
+
+
+def test_nothing_changes_unless_it_is_asked_for(track: str, tmp_path: Path) -> None:
+    copy = degraded_copy(track, "a track", BY_NAME["unchanged"], tmp_path)
+    for rate in (16_000, 48_000):
+        np.testing.assert_array_equal(decode(copy, rate), decode(track, rate))
 
 
 def test_a_copy_is_made_once_and_again_for_another_file(track: str, tmp_path: Path) -> None:
@@ -238,7 +260,7 @@ def test_a_copy_is_made_once_and_again_for_another_file(track: str, tmp_path: Pa
     soundfile.write(track, noise(1.0), SAMPLE_RATE, "PCM_16")
     assert make() != first
     Path(track).unlink()
-    with pytest.raises(InputError, match=r"track\.wav does not exist"):
+    with pytest.raises(InputError, match=r"track\.wav cannot be decoded"):
         make()
 
 

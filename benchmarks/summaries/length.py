@@ -31,4 +31,4 @@ def summarize(folder: Path, result: Result) -> pd.DataFrame:
         is_enough = is_enough and drop["low"] <= 0
         enough = seconds if is_enough else enough
     said = {"what": "all", "figure": "enough_seconds", "value": enough}
-    return pd.DataFrame([*rows, {**said, "num_tracks": len(tracks.units_B)}])
+    return pd.DataFrame([*rows, {**said, "num_tracks": len(tracks.units)}])
