@@ -129,7 +129,7 @@ def filtered(
 def reverberated(x_T: Waveform, sample_rate: int, draw: Generator, *, seconds: float) -> Waveform:
     """Put into a room whose sound falls by 60 dB in so many seconds: see `room`."""
     impulse = room(sample_rate, draw, seconds)
-    return fftconvolve(x_T, impulse)[: len(x_T)].astype(np.float32)
+    return np.asarray(fftconvolve(x_T, impulse)[: len(x_T)], np.float32)
 
 
 def room(sample_rate: int, draw: Generator, seconds: float) -> NDArray[np.float64]:
@@ -187,11 +187,10 @@ def _conditions() -> tuple[Condition, ...]:
         "tempo-0.8": partial(stretched, tempo=0.8),
         "tempo-1.25": partial(stretched, tempo=1.25),
     }
-    panels = {"control": {"unchanged": unchanged}, "degradation": degradations, "music": music}
-    return tuple(
-        Condition(name, panel, change)
-        for panel, changes in panels.items()
-        for name, change in changes.items()
+    return (
+        Condition("unchanged", "control", unchanged),
+        *(Condition(name, "degradation", change) for name, change in degradations.items()),
+        *(Condition(name, "music", change) for name, change in music.items()),
     )
 
 

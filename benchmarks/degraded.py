@@ -59,7 +59,7 @@ def degraded_copy(path: str, track: str, condition: Condition, cache: Path) -> P
 def _waveform(path: str) -> tuple[Waveform, int]:
     """Return a file's waveform and its sample rate (Hz)."""
     try:
-        with Stream(path) as stream:
+        with Stream(Path(path)) as stream:
             sample_rate = stream.samplerate
         return (decode(path, sample_rate) / FULL_SCALE).astype(np.float32), sample_rate
     except AudioError as error:

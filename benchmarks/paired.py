@@ -29,7 +29,7 @@ class Conditions:
     scores: dict[Any, np.ndarray]  # probabilities [B,K] by condition
     metric: str
 
-    def figure(self, terms: Sequence[Term], **named: object) -> dict[str, object]:
+    def figure(self, terms: Sequence[Term], **named: object) -> dict[str, Any]:
         """Return the weighted sum of the metric under conditions, with its interval."""
         value, interval = self._summed(terms)
         bounds = {"value": value, "low": interval.low, "high": interval.high}
@@ -48,7 +48,7 @@ class Conditions:
 
 
 def read_conditions(
-    folder: Path, result: Result, table: pd.DataFrame, column: str, clean: object
+    folder: Path, result: Result, table: pd.DataFrame, column: str, clean: Any
 ) -> Conditions:
     """Pair the raw scores of a measure, whose conditions are told apart by a column.
 
@@ -57,7 +57,9 @@ def read_conditions(
     """
     protocol = result.protocol
     names = [f"p:{name}" for name in protocol.classes]
-    by_condition = {key: part.set_index("track")[names] for key, part in table.groupby(column)}
+    by_condition: dict[Any, pd.DataFrame] = {
+        key: part.set_index("track")[names] for key, part in table.groupby(column)
+    }
     tracks, tested_BK = read_scores(folder / SCORES["test"], protocol.classes)
     same = clean in by_condition and set(by_condition[clean].index) == set(tracks["track"])
     if not same or _apart(by_condition[clean].loc[tracks["track"]], tested_BK) > TOLERANCE:

@@ -23,7 +23,7 @@ from benchmarks.summaries import robustness as robustness_summary
 from zoo.config import compose
 from zoo.decoding import prepare
 from zoo.errors import InputError
-from zoo.results import SCORES, Result, read_result
+from zoo.results import SCORES, Result
 from zoo.train import main as train
 
 QUICK = ("model=linear", "min_steps=40", "threads=1", "clip_seconds=2", "audit=warn")
