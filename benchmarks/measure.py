@@ -1,4 +1,4 @@
-"""`python -m benchmarks.measure NAME RUN [RUN ...]`: measure finished runs further.
+"""`python -m benchmarks.measure RUN NAME [NAME ...]`: measure a finished run further.
 
 Writes RUN/measures/NAME.parquet, whole or not at all; what is there already is not measured again.
 """
@@ -7,8 +7,9 @@ import argparse
 import importlib
 import os
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,17 @@ from benchmarks import measures
 from zoo.errors import InputError, check_choice, guard
 
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(measures.__path__)))
+
+ALONE = "cost"  # the measure that needs the machine to itself
+ONLY: Mapping[str, Callable[[Any], bool]] = {  # measures that not every run's configuration allows
+    "held_out": lambda config: bool(config["dataset"].get("held_out")),
+    "listening": lambda config: config["dataset"]["name"] == "synth",
+}
+
+
+def applies(name: str, config: Mapping[str, Any]) -> bool:
+    """Tell whether a run of this configuration can be measured so."""
+    return name not in ONLY or ONLY[name](config)
 
 
 def file_of(folder: Path, name: str) -> Path:
@@ -40,24 +52,23 @@ def write(file: Path, table: pd.DataFrame) -> None:
     part.replace(file)
 
 
-def measure(name: str, folder: Path) -> None:
-    """Measure a run where that has not been done."""
-    from benchmarks.opened import open_run
-
-    if not file_of(folder, name).exists():
-        module = importlib.import_module(f"benchmarks.measures.{name}")
-        write(file_of(folder, name), module.measure(open_run(folder)))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.measure", description=__doc__)
-    parser.add_argument("name", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a finished run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"of {', '.join(NAMES)}")
     options = parser.parse_args(arguments)
-    check_choice("NAME", options.name, NAMES)
-    for folder in options.runs:
-        measure(options.name, folder)
+    for name in options.names:
+        check_choice("NAME", name, NAMES)
+    missing = [name for name in options.names if not file_of(options.run, name).exists()]
+    if not missing:
+        return
+    from benchmarks.opened import open_run
+
+    run = open_run(options.run)
+    for name in missing:
+        module = importlib.import_module(f"benchmarks.measures.{name}")
+        write(file_of(options.run, name), module.measure(run))
 
 
 if __name__ == "__main__":

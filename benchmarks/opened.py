@@ -1,4 +1,4 @@
-"""A finished run, opened to be measured further: its model on a device and the audio of its data."""
+"""A finished run, opened to be measured further: its model on a device, and its data's audio."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +36,8 @@ class Opened:
 
 
 def open_run(folder: Path) -> Opened:
-    """Open a finished run with the threads and precision that it had.
+    """Open a finished run with the threads and precision that it had, or on a device of another
+    name with the precision that suits that.
 
     Raises `InputError` for a folder that holds no valid result.
     """
@@ -45,4 +46,13 @@ def open_run(folder: Path) -> Opened:
     config = assign({**defaults, **result.config}, [])
     runtime.keep_freed_memory()
     runtime.set_threads(result.threads)
-    return Opened(folder, result, config, runtime.make_accelerator(result.precision))
+    return Opened(folder, result, config, runtime.make_accelerator(precision_here(result)))
+
+
+def precision_here(result: Result) -> str:
+    """Return the precision to open a run with on this process's device."""
+    device = runtime.processes().device
+    if runtime.device_name(device) == result.hardware.device:
+        return result.precision
+    preferred = "fp32" if result.precision == "fp32" else "bf16"
+    return runtime.choose_precision("auto", preferred, device)

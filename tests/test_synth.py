@@ -28,7 +28,7 @@ GOLDEN = {
 
 def samples(name: tuple[str, str, int], seconds: float = 8.0) -> np.ndarray:
     track = synth.compose(*name)
-    return render(track.piece, seconds, synth._random("noise", track.name))
+    return render(track.piece, seconds, synth.random_of("noise", track.name))
 
 
 @pytest.mark.parametrize("name", GOLDEN, ids=lambda name: "-".join(map(str, name)))

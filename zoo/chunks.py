@@ -4,10 +4,12 @@ Everything is a function of (seed, epoch, step), so that a resumed run repeats t
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 PUBLISHED_CHUNKS = 16
+DEFAULT_EPOCHS = 10
 
 
 def num_chunks(lengths: np.ndarray, length: int) -> np.ndarray:
@@ -38,6 +40,12 @@ class TrainingChunks:
         # a track shorter than the chunk is repeated, from any place in it
         choices = np.where(spare >= 0, spare + 1, self.lengths[tracks])
         return tracks, np.random.default_rng([self.seed, epoch, step]).integers(choices)
+
+
+def num_epochs(config: Any, steps_per_epoch: int) -> int:
+    """Return how many epochs a configuration asks for: `epochs`, else 10, or as many as it takes
+    for `min_steps` steps."""
+    return config.epochs or max(DEFAULT_EPOCHS, -(-config.min_steps // steps_per_epoch))
 
 
 def complete_chunks(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ def add(
     folder, call = folder.absolute(), uuid.uuid4().hex
     witness = folder / f"{call}.tmp"
     with (
-        _ray() as ray,
+        connected("prepare.engine=ray") as ray,
         tqdm(
             desc="decoding", total=len(keys), unit="track", disable=None if progress else True
         ) as bar,
@@ -126,13 +126,16 @@ def _decode_slice(
 
 
 @contextmanager
-def _ray() -> Iterator[Any]:
-    """Connect to a cluster, or start one here, which ends with us."""
+def connected(setting: str) -> Iterator[Any]:
+    """Connect to the cluster of $RAY_ADDRESS, else start one here, which ends with us.
+
+    Raises `InputError`, which begins with the setting that asked for Ray, where there is none.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError as error:
-        message = "prepare.engine=ray needs Ray, which is not installed: "
+        message = f"{setting} needs Ray, which is not installed: "
         raise InputError(f"{message}pip install 'genre-zoo[ray]'.") from error
     is_ours = not ray.is_initialized()
     if is_ours:
@@ -142,9 +145,7 @@ def _ray() -> Iterator[Any]:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             reason = str(error).splitlines()[0]
-            message = (
-                f"prepare.engine=ray: no Ray cluster answers at RAY_ADDRESS={address}: {reason}"
-            )
+            message = f"{setting}: no Ray cluster answers at RAY_ADDRESS={address}: {reason}"
             raise InputError(message) from error
     try:
         yield ray

@@ -12,6 +12,7 @@ import yaml
 
 from zoo.errors import InputError, nearest
 
+NOT_OF_A_RUN = {"suite"}  # folders of configs that hold no choices of a single run
 SET_BY_US = {"self", "cache", "num_channels", "num_bins"}  # arguments that no config gives
 
 
@@ -27,8 +28,9 @@ def configs_dir() -> Path:
 
 @cache
 def groups() -> tuple[str, ...]:
-    """Return the names of what can be chosen: model, frontend, dataset..."""
-    return tuple(sorted({file.parent.name for file in configs_dir().glob("[!.]*/[!.]*.yaml")}))
+    """Return the names of what can be chosen for a run: model, frontend, dataset..."""
+    folders = {file.parent.name for file in configs_dir().glob("[!.]*/[!.]*.yaml")}
+    return tuple(sorted(folders - NOT_OF_A_RUN))
 
 
 @cache

@@ -4,6 +4,7 @@ import ctypes
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -141,6 +142,11 @@ def peak_memory(device: torch.device) -> int:
     """Return the peak of the GPU's memory, else of the process's, in bytes; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where ru_maxrss counts the process that started this one as well
+        peaks = re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if peaks:
+            return int(peaks[0]) * 1024
     try:
         import resource
     except ImportError:  # Windows

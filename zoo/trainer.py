@@ -14,7 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from zoo import checkpoint, finetune
-from zoo.chunks import TrainingChunks
+from zoo.chunks import TrainingChunks, num_epochs
 from zoo.errors import InputError
 from zoo.metrics import PRIMARY, evaluate
 from zoo.model import GenreModel
@@ -32,7 +32,6 @@ from zoo.signals import Signals
 from zoo.step import Step, step_seed
 from zoo.training import Training
 
-DEFAULT_EPOCHS = 10
 LOG_STEPS = 10  # between two readings of the loss, each of which waits for the device
 MOST_SAVING = 0.1  # share of the time that goes into checkpoints at the ends of epochs
 
@@ -54,9 +53,7 @@ class Trainer(Training):
         self.chunks = TrainingChunks(
             data.store.lengths[self.rows], chunk_length(model), config.batch_size, config.seed
         )
-        self.epochs = config.epochs or max(
-            DEFAULT_EPOCHS, -(-config.min_steps // self.chunks.steps_per_epoch)
-        )
+        self.epochs = num_epochs(config, self.chunks.steps_per_epoch)
         self.total_steps = self.epochs * self.chunks.steps_per_epoch
         weights: Tensor | None = None
         if config.loss.class_weights:

@@ -21,10 +21,13 @@ NULLABLE: dict[str, type] = {  # keys that may be null and are no argument of a 
     "checkpoint": Path,
     "dataset.folds": int,
     "dataset.shots": int,
+    "dataset.share": float,
     "finetune.targets": list,
     "listen": Path,
     "split": str,
     "prepare.workers": int,
+    "workers": int,
+    "checkpoints": Path,
 }
 COUNT, POSITIVE, SHARE = (1, math.inf), (0, math.inf), (0, 1)
 RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of their keys
@@ -43,7 +46,7 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
         "fold lr weight_decay clip_norm f_min gamma checkpoint_minutes": POSITIVE,
         "mixup gain_db time_masks freq_masks": POSITIVE,
         "max_bad dropout attention_dropout warmup label_smoothing ema_decay layer_decay": SHARE,
-        "planted time_shift time_mask freq_mask patchout_time patchout_freq": SHARE,
+        "planted share time_shift time_mask freq_mask patchout_time patchout_freq": SHARE,
     }.items()
     for key in keys.split()
 }

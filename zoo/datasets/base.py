@@ -61,10 +61,7 @@ class Manifest:
     @cached_property
     def units(self) -> pd.Series:
         """What must not cross a split: the artist, else the group, else the track."""
-        frame = self.frame
-        prefixed = {c: c + ":" + frame[c] for c in ("artist", "group", "track")}
-        other = prefixed["group"].where(frame["group"] != "", prefixed["track"])
-        return prefixed["artist"].where(frame["artist"] != "", other)
+        return units_of(self.frame)
 
     def targets(self) -> np.ndarray:
         """Return class indices `[B]`, or zeros and ones `[B,K]` for several labels."""
@@ -82,6 +79,13 @@ class Manifest:
         """Return a hash of the tracks and their labels, whatever their order."""
         lines = sorted(self.frame["track"] + "\t" + self.frame["label"])
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def units_of(tracks: pd.DataFrame) -> pd.Series:
+    """Return the independent unit of each track: the artist, else the group, else the track."""
+    prefixed = {c: c + ":" + tracks[c] for c in ("artist", "group", "track")}
+    other = prefixed["group"].where(tracks["group"] != "", prefixed["track"])
+    return prefixed["artist"].where(tracks["artist"] != "", other)
 
 
 def _tidy(label: str) -> str:

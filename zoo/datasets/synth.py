@@ -13,6 +13,7 @@ are the same on every machine.
 
 import io
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from numpy.random import RandomState
 from tqdm import tqdm
 
 from zoo.datasets.base import SPLITS, Manifest
-from zoo.datasets.files import write_whole
+from zoo.datasets.files import write_once
 from zoo.datasets.synth_score import Factors, Piece, draw_riffs, render
 from zoo.datasets.synth_sounds import SAMPLE_RATE, Kit, Voicing, draw_kit, draw_voicing
 
@@ -69,7 +70,8 @@ class Track:
     piece: Piece
 
 
-def _random(*names: object) -> RandomState:
+def random_of(*names: object) -> RandomState:
+    """Return the random numbers that belong to names."""
     return RandomState(zlib.crc32("/".join(map(str, (VERSION, *names))).encode()))
 
 
@@ -82,13 +84,13 @@ def _cross(genre: str, random: RandomState) -> tuple[str, Factors]:
 
 def compose(artist: str, genre: str, number: int) -> Track:
     """Compose a track: every draw follows from the three names alone."""
-    random = _random(artist, genre, number)
-    voicing, kit, kit_of = draw_voicing(_random(artist)), draw_kit(_random("kit", artist)), artist
-    is_hybrid = random.random_sample() < HYBRIDS
+    random = random_of(artist, genre, number)
+    voicing, kit = draw_voicing(random_of(artist)), draw_kit(random_of("kit", artist))
+    kit_of, is_hybrid = artist, random.random_sample() < HYBRIDS
     hybrid, factors = _cross(genre, random) if is_hybrid else ("", GENRES[genre])
     if random.random_sample() < TYPICAL_KITS:
         kit_of = str(random.choice([genre, hybrid or genre]))
-        kit = draw_kit(_random("kit", kit_of))
+        kit = draw_kit(random_of("kit", kit_of))
     piece = Piece(
         factors=factors,
         tempo=random.uniform(*TEMPO),
@@ -126,16 +128,25 @@ def _row(track: Track, path: Path, split: str) -> dict[str, Any]:
     }
 
 
-def _write(track: Track, path: Path, seconds: float) -> None:
-    samples = render(track.piece, seconds, _random("noise", track.name))
+def _write(piece: Piece, noise: str, path: Path, seconds: float) -> None:
+    samples = render(piece, seconds, random_of("noise", noise))
     flac = io.BytesIO()
     soundfile.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    write_whole(path, flac.getvalue())
+    write_once(path, flac.getvalue())
+
+
+def write_missing(pieces: Iterable[tuple[Piece, str, Path]], seconds: float) -> None:
+    """Render what is not there yet: pieces, whose noise and timing they have, and their files."""
+    missing = [(piece, noise, path) for piece, noise, path in pieces if not path.exists()]
+    jobs = (joblib.delayed(_write)(*piece, seconds) for piece in missing)
+    workers = joblib.Parallel(n_jobs=-1 if len(missing) > 16 else 1, return_as="generator")
+    for _ in tqdm(workers(jobs), "composing", len(missing), unit="track", disable=None):
+        pass
 
 
 def artist_splits(num_artists: int) -> dict[str, str]:
     """Return the split of each artist; the order of the artists is drawn once for all sizes."""
-    artists = [f"artist{number:02d}" for number in _random("split").permutation(num_artists)]
+    artists = [f"artist{number:02d}" for number in random_of("split").permutation(num_artists)]
     ends = [round(num_artists * sum(list(SHARES.values())[: i + 1])) for i in range(len(SHARES))]
     bounds = zip([0, *ends], ends, SPLITS, strict=False)
     return {artist: split for low, high, split in bounds for artist in artists[low:high]}
@@ -152,11 +163,7 @@ def load(cache: Path, *, artists: int = 64, tracks: int = 3, seconds: float = 10
     triples = [(a, g, n) for a in sorted(splits) for g in GENRES for n in range(tracks)]
     composed = [compose(*triple) for triple in triples]
     paths = [folder / f"{track.name}.flac" for track in composed]
-    missing = [(t, p) for t, p in zip(composed, paths, strict=True) if not p.exists()]
-    jobs = (joblib.delayed(_write)(track, path, seconds) for track, path in missing)
-    workers = joblib.Parallel(n_jobs=-1 if len(missing) > 16 else 1, return_as="generator")
-    for _ in tqdm(workers(jobs), "composing", len(missing), unit="track", disable=None):
-        pass
+    write_missing(((t.piece, t.name, p) for t, p in zip(composed, paths, strict=True)), seconds)
     rows = [_row(t, p, splits[t.artist]) for t, p in zip(composed, paths, strict=True)]
     return Manifest(
         name=name,

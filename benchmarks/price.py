@@ -1,0 +1,64 @@
+"""What a row costs: sizes, and speed where the measure `cost` was taken of one of its runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.measure import ALONE, file_of
+from benchmarks.summaries import cost
+from zoo.results import Run
+
+TITLES = {  # of the columns of a table: name, and how it is written
+    "parameters": ("parameters", "{:,.0f}"),
+    "macs": ("GMACs per 10 s", "{:.3g}"),
+    "latency_ms": ("ms a clip", "{:.3g}"),
+    "real_time": ("times real time", "{:,.0f}"),
+    "train_minutes": ("minutes of training", "{:.1f}"),
+}
+
+
+@dataclass(frozen=True)
+class Price:
+    """The figures that tables show; NaN where they were not measured."""
+
+    parameters: float
+    train_minutes: float  # of a run, the median
+    macs: float = np.nan  # 10⁹ multiply-accumulates of 10 s of audio
+    latency_ms: float = np.nan  # of one clip, the median
+    real_time: float = np.nan  # seconds of audio scored in a second, decoded beforehand
+    device: str = ""
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """What makes one row cheaper than another: the time to score audio, else the size."""
+        return (-self.real_time if np.isfinite(self.real_time) else np.inf, self.parameters)
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        words = f"{self.parameters:,.0f} parameters, {self.train_minutes:.1f} minutes of training"
+        if np.isfinite(self.real_time):
+            words += f", scores audio {self.real_time:,.0f} times as fast as it plays"
+            words += f" ({self.device})"
+        return words
+
+
+def price_of(runs: Sequence[Run]) -> Price:
+    """Return the price of a recipe from its runs: the first CPU or GPU that was measured counts."""
+    costs = [run.result.costs for run in runs]
+    minutes = float(np.median([c.wall_seconds for c in costs])) / 60
+    measured = next((run for run in runs if file_of(run.folder, ALONE).exists()), None)
+    if measured is None:
+        return Price(costs[0].parameters, minutes)
+    table = cost.summarize(measured.folder, measured.result)
+    device = table["what"].iloc[-1]
+    figures = table[table["what"] == device].set_index("figure")["value"]
+    where = f"{device}, {table['threads'].iloc[-1]} threads"
+    return Price(
+        figures["parameters"],
+        minutes,
+        figures["macs"] / 1e9,
+        figures["latency_ms"],
+        figures["real_time"],
+        where,
+    )
