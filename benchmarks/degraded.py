@@ -12,7 +12,7 @@ from tqdm import tqdm
 from benchmarks.degradations import Condition, Waveform
 from zoo.audio import FULL_SCALE, AudioError, decode, to_int16
 from zoo.datasets.base import Manifest
-from zoo.datasets.files import write_whole
+from zoo.datasets.files import write_once
 from zoo.datasets.planting import digest
 from zoo.errors import InputError
 from zoo.index import identity
@@ -52,7 +52,7 @@ def degraded_copy(path: str, track: str, condition: Condition, cache: Path) -> P
         copy_T = to_int16(condition.apply(x_T, sample_rate, track))
         encoded = io.BytesIO()
         soundfile.write(encoded, copy_T, sample_rate, format="FLAC")
-        write_whole(file, encoded.getvalue())
+        write_once(file, encoded.getvalue())
     return file
 
 

@@ -20,15 +20,14 @@ def summarize(folder: Path, result: Result) -> pd.DataFrame:
     table = read(folder, "length")
     whole = table["seconds"].max()
     tracks = read_conditions(folder, result, table, "seconds", whole)
-    all_heard = (1.0, tracks.scores.pop(whole))
-    rows = [tracks.figure([all_heard], what="all", figure=tracks.metric)]
+    rows = [tracks.level(whole, what="all", figure=tracks.metric)]
     enough, is_enough = whole, True
-    for seconds in sorted(tracks.scores, reverse=True):
-        what, heard = f"{seconds:g} s", tracks.scores[seconds]
-        rows.append(tracks.figure([(1.0, heard)], what=what, figure=tracks.metric))
-        drop = tracks.figure([all_heard, (-1.0, heard)], what=what, figure=f"{tracks.metric}_drop")
+    for seconds in sorted(set(tracks.values) - {whole}, reverse=True):
+        what = f"{seconds:g} s"
+        rows.append(tracks.level(seconds, what=what, figure=tracks.metric))
+        drop = tracks.drop(whole, [seconds], what=what, figure=f"{tracks.metric}_drop")
         rows.append(drop)
         is_enough = is_enough and drop["low"] <= 0
         enough = seconds if is_enough else enough
     said = {"what": "all", "figure": "enough_seconds", "value": enough}
-    return pd.DataFrame([*rows, {**said, "num_tracks": len(tracks.units)}])
+    return pd.DataFrame([*rows, {**said, "num_tracks": tracks.num_tracks}])

@@ -21,17 +21,15 @@ def summarize(folder: Path, result: Result) -> pd.DataFrame:
     table = read(folder, "robustness")
     tracks = read_conditions(folder, result, table, "condition", CLEAN)
     panels = table.groupby("condition", sort=False)["panel"].first()
-    clean = (1.0, tracks.scores[CLEAN])
     drop = f"{tracks.metric}_drop"
     rows = []
     for name, panel in panels.items():
-        heard = tracks.scores[name]
         about = {"what": name, "panel": panel}
-        rows.append(tracks.figure([(1.0, heard)], figure=tracks.metric, **about))
+        rows.append(tracks.level(name, figure=tracks.metric, **about))
         if name != CLEAN:
-            rows.append(tracks.figure([clean, (-1.0, heard)], figure=drop, **about))
-    averaged = panels.index[panels == AVERAGED]
-    mean = [(-1 / len(averaged), tracks.scores[name]) for name in averaged]
-    rows.append(tracks.figure([clean, *mean], what=AVERAGED, panel=AVERAGED, figure=f"mean_{drop}"))
+            rows.append(tracks.drop(CLEAN, [name], figure=drop, **about))
+    averaged = list(panels.index[panels == AVERAGED])
+    about = {"what": AVERAGED, "panel": AVERAGED, "figure": f"mean_{drop}"}
+    rows.append(tracks.drop(CLEAN, averaged, **about))
     first = ["what", "figure", "value", "low", "high", "num_tracks"]
     return pd.DataFrame(rows)[[*first, "panel"]]
