@@ -1,8 +1,8 @@
 """`python -m benchmarks.overhead [key=value ...]`: what the harness takes beyond bare training.
 
 Trains the same runs (of `linear`, or the model typed) by bare commands, one after the other, and as
-a suite by the harness with one worker, in turn, each anew. Prints the ratio of the wall times;
-choose `epochs` so that a run takes about a minute. Exits with 1 where the harness takes more than 2 %.
+a suite by the harness with one worker, in turn, each anew. Prints the ratio of the wall times, and
+exits with 1 where the harness takes more than 2 %. Choose `epochs` so that a run takes a minute.
 """
 
 import subprocess
