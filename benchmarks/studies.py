@@ -153,7 +153,7 @@ def pairs_of_checkpoints(rng: np.random.Generator, repeats: int) -> Iterator[Row
 def power_kept(rng: np.random.Generator, repeats: int) -> Iterator[Row]:
     """The tracks that `power` asks for give the power that it promises, with three seeds."""
     for difference, sd in product((0.03, 0.05), (0.0, 0.01)):
-        accuracies = (0.8 + difference, *(0.8,) * (MODELS - 1))
+        accuracies = (round(0.8 + difference, 2), *(0.8,) * (MODELS - 1))
         many = Cell(accuracies, 0.1, MANY, "unequal", 40, sd)
         # the sums of artists are all that `power` reads: spread them evenly over their tracks
         value_MSB = np.repeat(draw(rng, many, 1)[0] / many.sizes, many.sizes, axis=-1)
