@@ -119,12 +119,12 @@ def tune(suite: Suite, jobs: Sequence[Job], command: Command) -> list[tuning.Stu
 
 def measure_all(jobs: Sequence[Job], names: Sequence[str], settings: Any) -> list[Outcome]:
     """Measure the finished runs; what they cost last, of one run for each recipe."""
-    finished = [job for job in jobs if job.state == "finished"]
+    finished = sorted((j for j in jobs if j.state == "finished"), key=lambda job: job.seed)
     shared = [name for name in names if name != ALONE]
     outcomes = run_all([measuring(job, shared) for job in finished], settings) if shared else []
     if ALONE in names:
         first = {job.recipe: job for job in reversed(finished)}
-        costs = [measuring(job, [ALONE]) for job in reversed(first.values())]
+        costs = [measuring(job, [ALONE]) for job in first.values()]
         outcomes += run_all(costs, settings, alone=True)
     return outcomes
 

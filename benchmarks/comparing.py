@@ -140,8 +140,9 @@ def rank_intervals(
     mean_M: np.ndarray, adjusted_MM: np.ndarray, level: float = LEVEL
 ) -> list[tuple[int, int]]:
     """Return the best and the worst rank that each model may have: one more than the models that
-    are surely better, and as many as are not surely worse (Al Mohamad et al. 2022,
-    doi:10.1002/sim.9319). `adjusted_MM` are symmetric p-values, NaN where there is no claim."""
+    are surely better, and as many as are not surely worse (Al Mohamad, Goeman and van Zwet 2022,
+    "Simultaneous confidence intervals for ranks"). `adjusted_MM` are symmetric p-values, NaN where
+    there is no claim."""
     mean_M = np.asarray(mean_M)
     sure_MM = np.asarray(adjusted_MM) < 1 - level
     better_MM = mean_M > mean_M[:, None]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.measure import ALONE, applies, file_of
 from benchmarks.standings import Entry
-from zoo.results import Run
+from zoo.results import SCORES, Run
 
 COMPUTED = ("calibration",)  # from the scores of every run, without a measure of its own
 
@@ -89,8 +89,9 @@ def summaries(name: str, entries: Sequence[Entry]) -> pd.DataFrame:
 
 def _measured(name: str, entry: Entry) -> Iterator[Run]:
     for run in entry.runs:
-        has_table = name in COMPUTED or file_of(run.folder, name).exists()
-        if has_table and applies(name, run.result.config):
+        scores = run.folder / SCORES["validation"]
+        file = scores if name in COMPUTED else file_of(run.folder, name)
+        if file.exists() and applies(name, run.result.config):
             yield run
 
 

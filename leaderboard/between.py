@@ -44,7 +44,8 @@ def protocols_with(
     protocols = entries_of(pooled, names_of(pooled))
     for name in (a, b):
         if not any(_named(name, entry) for entries in protocols for entry in entries):
-            known = {entry.name for entries in protocols for entry in entries}
+            every = [entry for entries in protocols for entry in entries]
+            known = {n for e in every for n in (e.name, e.runs[0].result.model)}
             raise InputError(
                 f"{name!r} is none of the models that were trained; {nearest(name, known)}"
             )

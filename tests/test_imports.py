@@ -26,6 +26,8 @@ NO_TORCH += ("zoo.errors", "zoo.datasets", "zoo.audio", "zoo.store", "zoo.prepar
 NO_TORCH += ("zoo.decode_worker", "zoo.stream", "zoo.workers", "zoo.audit", "zoo.duplicates")
 NO_TORCH += ("benchmarks.statistics", "benchmarks.comparing", "benchmarks.resampling")
 NO_TORCH += ("benchmarks.power", "benchmarks.simulate")
+NO_TORCH += ("benchmarks.degraded", "benchmarks.paired")
+NO_TORCH += ("benchmarks.summaries.length", "benchmarks.summaries.robustness")
 BRING_TORCH = {"torch", "torchaudio", "nnAudio", "accelerate", "timm", "transformers", "peft"}
 
 

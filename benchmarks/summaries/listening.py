@@ -98,14 +98,15 @@ def draw(file: Path, summaries: Mapping[str, pd.DataFrame]) -> None:
         axes.set_axis_off()
     handles = [panels.flat[0].barh(0, 0, color=color) for color in COLORS.values()]
     figure.legend(handles, LEGEND.values(), loc="outside lower center", ncols=3, fontsize=8)
-    figure.supxlabel("share of versions of recognised tracks, with 95 % interval", size=9)
+    figure.suptitle("one thing changed: what becomes of the prediction (share, 95 % interval)")
     figure.savefig(file, dpi=120)
 
 
 def _panel(axes: Axes, summary: pd.DataFrame) -> None:
     of = summary.set_index(["figure", "what"])[["value", "low", "high"]].astype(float)
     changes = summary["what"][summary["figure"] == "changed"]
-    order = sorted(changes, key=lambda change: change not in CONTRASTS)  # otherwise as they came
+    order = [*CONTRASTS, *(change for change in changes if change not in CONTRASTS)]
+    order = [change for change in order if change in set(changes)]
     # with a gap between what makes a genre and what does not
     places = [place + (change not in CONTRASTS) for place, change in enumerate(order)]
     for place, change in zip(places, order, strict=True):
