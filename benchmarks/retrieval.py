@@ -17,6 +17,7 @@ FIGURES = ("r_precision", "precision_at_10", "average_precision", "ndcg")
 
 def cosine(x_QD: np.ndarray, x_CD: np.ndarray) -> np.ndarray:
     """Return cosine similarities `[Q,C]`, float64; 0 where all features are 0."""
+    assert np.isfinite(x_QD).all() and np.isfinite(x_CD).all(), "features must be finite"
     return (_normalised(x_QD) @ _normalised(x_CD).T).round(DECIMALS)
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import write_music
 
-from benchmarks.measure import measure, read
+from benchmarks.measure import main as measure
+from benchmarks.measure import read
 from benchmarks.summaries.held_out import summarize
 from zoo.config import compose
 from zoo.datasets.base import Manifest
@@ -88,7 +89,7 @@ def run(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_queries_of_genres_that_a_run_never_met(run: Path, arguments: list[str]) -> None:
     result = read_result(run)
     assert result.protocol.classes == ["jazz", "metal"]
-    measure("held_out", run)
+    measure([str(run), "held_out"])
     table = read(run, "held_out")
     whole = load_manifest(compose("train", arguments)).split("test").frame
     assert set(table["label"]) == {"jazz", "metal", "polka", "rock"}
@@ -113,6 +114,6 @@ def test_such_a_run_is_ranked_by_itself(run: Path, arguments: list[str], tmp_pat
     assert runs[0].result.protocol.split == f"{runs[1].result.protocol.split}, without polka, rock"
     assert runs[0].result.recipe != runs[1].result.recipe
     with pytest.raises(InputError, match=r"takes a run that left some out"):
-        measure("held_out", other)
+        measure([str(other), "held_out"])
     with pytest.raises(InputError, match=r"give a run with dataset\.held_out"):
         summarize(other, runs[1].result)

@@ -10,7 +10,8 @@ from conftest import TINY_SYNTH
 from scipy.stats import skew
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from benchmarks.measure import file_of, measure, read
+from benchmarks.measure import main as measure
+from benchmarks.measure import read
 from benchmarks.measures.retrieval import embed, random_network
 from benchmarks.opened import open_run
 from benchmarks.retrieval import FIGURES, cosine, figures, hubness, nearest
@@ -199,6 +200,24 @@ def test_the_summary_of_a_perfect_and_of_a_useless_network() -> None:
     assert (difference["low"] > 0.1).all()
 
 
+def test_the_interval_of_a_difference_does_not_depend_on_the_signs_seen() -> None:
+    labels = RNG.integers(3, size=40)
+    tracks = pd.DataFrame({"track": [f"t{i}" for i in range(40)], "label": labels.astype(str)})
+    tracks = tracks.assign(artist=[f"artist{i // 4}" for i in range(40)], group="")
+    random = RNG.standard_normal((40, 5))
+    table = table_of(np.eye(5)[labels], random, tracks)
+    swapped = table_of(random, np.eye(5)[labels], tracks)
+    task = same_genre("genre", tracks, np.ones(40, bool))
+    names = ["network", "figure"]
+    ours, theirs = (compare(t, [task]).set_index(names) for t in (table, swapped))
+    better, worse = (table.loc["trained - random"] for table in (ours, theirs))
+    np.testing.assert_allclose(better["low"], -worse["high"])
+    np.testing.assert_allclose(better["high"], -worse["low"])
+    same = compare(table_of(random, random, tracks), [task]).set_index(names)
+    equal = same.loc["trained - random"]
+    assert not equal["value"].any() and (equal["low"] < 0).all() and (equal["high"] > 0).all()
+
+
 def test_without_artists_there_is_no_query() -> None:
     tracks = TRACKS.assign(artist="")
     x = RNG.standard_normal((7, 4))
@@ -218,7 +237,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_embeddings_of_a_run(run: Path) -> None:
-    measure("retrieval", run)
+    measure([str(run), "retrieval"])
     table, opened = read(run, "retrieval"), open_run(run)
     rows = opened.data.rows("test")
     assert list(table.columns[:5]) == ["network", "track", "label", "artist", "group"]
@@ -249,4 +268,3 @@ def test_the_random_network_knows_nothing_but_the_statistics(run: Path) -> None:
     again = random_network(opened)
     rows = opened.data.rows("test")
     np.testing.assert_array_equal(*(embed(opened, m, opened.data, rows) for m in (model, again)))
-    assert file_of(run, "retrieval") == run / "measures" / "retrieval.parquet"

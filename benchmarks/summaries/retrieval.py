@@ -6,17 +6,19 @@ candidates, or the artist's sound would do. Of the same artist: tracks of the qu
 with the features of a network that learned nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
+from benchmarks.comparing import padded
 from benchmarks.measure import read
 from benchmarks.resampling import pseudo_values
 from benchmarks.retrieval import FIGURES, cosine, figures, hubness, nearest
-from benchmarks.statistics import checkpoint_interval
+from benchmarks.statistics import LEVEL, checkpoint_interval, spread, unit_sums
 from zoo.datasets.base import units_of
 from zoo.results import IDENTITY, Result
 
@@ -25,6 +27,8 @@ HUBNESS = ("hubness", "orphans")
 JACKKNIFE_GROUPS = 40  # of units, at most
 Values = dict[str, np.ndarray]
 """By network."""
+Bounds = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
+"""From values `[B]` and their units `[B]` to the 95 % interval of the mean."""
 
 
 class Task(NamedTuple):
@@ -100,23 +104,48 @@ def _rows(task: Task, similarities: Values, units_B: np.ndarray) -> Iterator[tup
     num_counted, num_left_out = int(counts_Q.sum()), int((~counts_Q).sum())
     for name in FIGURES:
         values = {network: table[name].to_numpy() for network, table in ranked.items()}
-        for row in _compared(values, units_Q[counts_Q]):
+        for row in _compared(values, units_Q[counts_Q], _share_interval):
             yield task.what, row[0], name, *row[1:], num_counted, num_left_out
     for place, name in enumerate(HUBNESS):
         values = {network: value_2G[place] for network, value_2G in hubs.items()}
-        for row in _compared(values, np.arange(len(values["chance"]))):
+        for row in _compared(values, np.arange(len(values["chance"])), _t_interval):
             yield task.what, row[0], name, *row[1:], len(units_Q), 0
 
 
-def _compared(values: Values, units_B: np.ndarray) -> Iterator[tuple[str, float, float, float]]:
+def _compared(
+    values: Values, units_B: np.ndarray, interval: Bounds
+) -> Iterator[tuple[str, float, float, float]]:
     """Yield the mean and its interval for each network, and for the trained one less the others."""
-    apart = {f"trained - {name}": values["trained"] - values[name] for name in NETWORKS[1:]}
-    for name, value_B in {**values, **apart}.items():
-        if len(value_B) == 0 or np.isnan(value_B).any():
-            yield name, np.nan, np.nan, np.nan
-        else:
-            of = checkpoint_interval(value_B, units_B)
-            yield name, float(value_B.mean()), of.low, of.high
+    for name in NETWORKS:
+        yield name, *_mean(values[name], units_B, interval)
+    for name in NETWORKS[1:]:
+        apart_B = values["trained"] - values[name]
+        yield f"trained - {name}", *_mean(apart_B, units_B, _t_interval)
+
+
+def _mean(value_B: np.ndarray, units_B: np.ndarray, interval: Bounds) -> tuple[float, float, float]:
+    if len(value_B) == 0 or np.isnan(value_B).any():
+        return np.nan, np.nan, np.nan
+    return float(value_B.mean()), *interval(value_B, units_B)
+
+
+def _share_interval(value_B: np.ndarray, units_B: np.ndarray) -> tuple[float, float]:
+    """Return the interval for a mean of values that can only lie in 0..1."""
+    of = checkpoint_interval(value_B, units_B)
+    return of.low, of.high
+
+
+def _t_interval(value_B: np.ndarray, units_B: np.ndarray) -> tuple[float, float]:
+    """Return the interval for a mean of values of either sign, such as differences, whatever signs
+    were seen; where all are alike, others might not be (see `padded`)."""
+    sum_G, size_G = unit_sums(value_B, units_B)
+    if len(size_G) == 1:
+        return -np.inf, np.inf
+    of = spread(sum_G, size_G)
+    if of.variance == 0:
+        of = padded(of, len(value_B))
+    half = stdtrit(of.df, (1 + LEVEL) / 2) * np.sqrt(of.variance)
+    return float(of.mean - half), float(of.mean + half)
 
 
 def _jackknifed(near_QC: np.ndarray, units_Q: np.ndarray) -> np.ndarray:
