@@ -1,1 +1,1 @@
-"""Measurements: of speed, by ratios that are taken in one run."""
+"""Measurements: of speed, by ratios that are taken in one run; and how sure a figure is."""

@@ -119,12 +119,12 @@ def tune(suite: Suite, jobs: Sequence[Job], command: Command) -> list[tuning.Stu
 
 def measure_all(jobs: Sequence[Job], names: Sequence[str], settings: Any) -> list[Outcome]:
     """Measure the finished runs; what they cost last, of one run for each recipe."""
-    finished = [job for job in jobs if job.state == "finished"]
+    finished = sorted((j for j in jobs if j.state == "finished"), key=lambda job: job.seed)
     shared = [name for name in names if name != ALONE]
     outcomes = run_all([measuring(job, shared) for job in finished], settings) if shared else []
     if ALONE in names:
         first = {job.recipe: job for job in reversed(finished)}
-        costs = [measuring(job, [ALONE]) for job in reversed(first.values())]
+        costs = [measuring(job, [ALONE]) for job in first.values()]
         outcomes += run_all(costs, settings, alone=True)
     return outcomes
 
@@ -161,7 +161,7 @@ def conclude(jobs: Sequence[Job], suite: Suite, settings: Any) -> None:
     pooled = pool(names, report=lambda line: print(line, file=sys.stderr))
     if pooled:
         out = Path(settings.output_dir) / Path(settings.suite).stem
-        print(f"\n{report.write(pooled, names, suite.about, out)}\nwrote {out}.md and {out}.csv")
+        print(f"\n{report.write(pooled, names, suite, out)}\nwrote {out}.md and {out}.csv")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -68,7 +68,10 @@ def swap_p_value(sum_G: np.ndarray) -> float:
         return float(binomtest(int((sum_G > 0).sum()), len(size_G)).pvalue)
     chance = np.ones(1)  # of each sum from -size_G.sum() to size_G.sum(), in steps of 1
     for size in size_G:
-        chance = np.pad(chance, (0, 2 * size)) / 2 + np.pad(chance, (2 * size, 0)) / 2
+        other = np.zeros(len(chance) + 2 * size)
+        other[: len(chance)] = chance / 2
+        other[2 * size :] += chance / 2
+        chance = other
     distance = np.abs(np.arange(len(chance)) - size_G.sum())
     return float(min(chance[distance >= abs(sum_G.sum())].sum(), 1))
 
@@ -137,8 +140,9 @@ def rank_intervals(
     mean_M: np.ndarray, adjusted_MM: np.ndarray, level: float = LEVEL
 ) -> list[tuple[int, int]]:
     """Return the best and the worst rank that each model may have: one more than the models that
-    are surely better, and as many as are not surely worse (Al Mohamad et al. 2022,
-    doi:10.1002/sim.9319). `adjusted_MM` are symmetric p-values, NaN where there is no claim."""
+    are surely better, and as many as are not surely worse (Al Mohamad, Goeman and van Zwet 2022,
+    "Simultaneous confidence intervals for ranks"). `adjusted_MM` are symmetric p-values, NaN where
+    there is no claim."""
     mean_M = np.asarray(mean_M)
     sure_MM = np.asarray(adjusted_MM) < 1 - level
     better_MM = mean_M > mean_M[:, None]

@@ -21,7 +21,7 @@ NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(measures.__p
 ALONE = "cost"  # the measure that needs the machine to itself
 ONLY: Mapping[str, Callable[[Any], bool]] = {  # measures that not every run's configuration allows
     "held_out": lambda config: bool(config["dataset"].get("held_out")),
-    "listening": lambda config: config["dataset"]["name"] == "synth",
+    "listening": lambda config: config["dataset"].get("name") == "synth",
 }
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import stdtrit
+from scipy.special import chdtrc, stdtrit
 
-from benchmarks.statistics import LEVEL, PooledVariance, seed_parts, spread, unit_sums
+from benchmarks.statistics import LEVEL, MIN_SEEDS, PooledVariance, seed_parts, spread, unit_sums
 
 POWER = 0.8
 SEEDS = (3, 5, 10, 20)
@@ -29,43 +29,47 @@ class Design:
     df_units: float
     df_seed: float  # of the pooled variance between seeds, for one seed more than one
 
-    def tells(self, times: float, num_seeds: float, level: float, power: float) -> bool:
-        """Return whether `times` the units and so many seeds of each would show the difference."""
-        return self.margin(times, num_seeds, level, power) >= 0
-
     def margin(self, times: float, num_seeds: float, level: float, power: float) -> float:
-        """Return by how much the difference exceeds what can be told with that power."""
-        by_units = (self.units + self.together / num_seeds) / times
-        by_seeds = self.seeds / num_seeds
-        doubt = by_units**2 / (self.df_units * times)
-        doubt += by_seeds**2 / (self.df_seed * (num_seeds - 1))
-        df = (by_units + by_seeds) ** 2 / doubt if doubt else np.inf
+        """Return by how much the difference exceeds what `times` the units and so many seeds (at
+        least two) of each tell with that power."""
+        noise = self.together / times
+        df_seeds = self.df_seed * (num_seeds - 1)
+        by_units = self.units / times + noise / num_seeds
+        by_seeds = _clipped(self.seeds + noise, noise, df_seeds) / num_seeds
+        total = (self.seeds + noise) / num_seeds
+        doubt = by_units**2 / (self.df_units * times) + total**2 / df_seeds
+        df = max((by_units + by_seeds) ** 2 / doubt, 1) if doubt else np.inf
         quantiles = stdtrit(df, (1 + level) / 2) + stdtrit(df, power)
         return float(abs(self.difference) - quantiles * np.sqrt(by_units + by_seeds))
 
     def times(self, num_seeds: float, level: float, power: float) -> float | None:
         """Return how many times the units it takes with so many seeds; None: more never do."""
-        if not self.tells(MOST_TIMES, num_seeds, level, power):
+
+        def margin(log: float) -> float:
+            return self.margin(np.exp(log), num_seeds, level, power)
+
+        least, most = np.log(2 / self.df_units), np.log(MOST_TIMES)  # from two units or so
+        if margin(most) < 0:
             return None
-        least = 2 / self.df_units  # two units or so
-        if self.tells(least, num_seeds, level, power):
-            return least
-        log = brentq(
-            lambda log: self.margin(np.exp(log), num_seeds, level, power),
-            np.log(least),
-            np.log(MOST_TIMES),
-        )
-        return float(np.exp(log))
+        return float(np.exp(least if margin(least) >= 0 else brentq(margin, least, most)))
 
     def num_seeds(self, level: float, power: float) -> int | None:
         """Return how many seeds of each it takes on the tracks at hand; None: more never do."""
-        if not self.tells(1, MOST_TIMES, level, power):
+        if self.margin(1, MOST_TIMES, level, power) < 0:
             return None
-        low, high = 1, int(MOST_TIMES)
+        low, high = MIN_SEEDS - 1, int(MOST_TIMES)
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if self.tells(1, middle, level, power) else (middle, high)
+            enough = self.margin(1, middle, level, power) >= 0
+            low, high = (low, middle) if enough else (middle, high)
         return high
+
+
+def _clipped(total: float, noise: float, df: float) -> float:
+    """Return what `PooledVariance.variance` is on average: a total with chi-squared error, less its
+    noise, but not below 0."""
+    limit = df * noise / total if total else 0.0
+    return float(total * chdtrc(df + 2, limit) - noise * chdtrc(df, limit))
 
 
 @dataclass(frozen=True)

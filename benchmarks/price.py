@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.measure import ALONE, file_of
-from benchmarks.summaries import cost
+from benchmarks.summaries.cost import summarize
 from zoo.results import Run
 
 TITLES = {  # of the columns of a table: name, and how it is written
@@ -50,7 +50,7 @@ def price_of(runs: Sequence[Run]) -> Price:
     measured = next((run for run in runs if file_of(run.folder, ALONE).exists()), None)
     if measured is None:
         return Price(costs[0].parameters, minutes)
-    table = cost.summarize(measured.folder, measured.result)
+    table = summarize(measured.folder, measured.result)
     device = table["what"].iloc[-1]
     figures = table[table["what"] == device].set_index("figure")["value"]
     where = f"{device}, {table['threads'].iloc[-1]} threads"

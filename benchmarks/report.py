@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.panels import sections
 from benchmarks.power import power
 from benchmarks.price import TITLES, price_of
 from benchmarks.standings import Standings, entries_of, standings
 from benchmarks.statistics import LEVEL, MIN_SEEDS
+from benchmarks.suite import Suite
 from zoo.results import Pooled
 
 NOTE = f"""\
@@ -20,15 +22,16 @@ intervals: two models share them where their difference is not shown (t over uni
 over all pairs)."""
 
 
-def write(pooled: Sequence[Pooled], names: Mapping[Path, str], about: str, out: Path) -> str:
-    """Write the tables as `out`.md and `out`.csv, and return the Markdown."""
+def write(pooled: Sequence[Pooled], names: Mapping[Path, str], suite: Suite, out: Path) -> str:
+    """Write the tables as `out`.md and `out`.csv, the measures' beside, and return the Markdown."""
     found = [standings(entries) for entries in entries_of(pooled, names)]
     tables = [table(one) for one in found]
-    parts = [f"# {about}"]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    parts = [f"# {suite.about}"]
     for one, rows in zip(found, tables, strict=True):
         parts += [heading(one), markdown(rows), recommendation(one)]
+        parts += sections(suite.measures, one.entries, out)
     text = "\n\n".join([*parts, NOTE]) + "\n"
-    out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".md").write_text(text, "utf-8")
     pd.concat(tables, ignore_index=True).to_csv(out.with_suffix(".csv"), index=False)
     return text

@@ -25,21 +25,23 @@ def bootstrap_interval(
     it is biased, and they then miss the true macro F1 far too often (`benchmarks.simulate`).
     ValueError for fewer than two units. The metric is called `num` times or once a unit.
     """
-    unit_B = np.unique(units_B, return_inverse=True)[1]
-    num_units = unit_B.max() + 1
-    estimate = metric(np.arange(len(unit_B)))
+    num_units, estimate = len(np.unique(units_B)), metric(np.arange(len(units_B)))
     if num_units < MIN_UNITS:
-        value_G = pseudo_values(metric, units_B)
-        of = spread(value_G, np.ones(num_units, int))
+        of = spread(pseudo_values(metric, units_B), np.ones(num_units, int))
         error, df, method = float(np.sqrt(of.variance)), float(of.df), "jackknife-t"
     else:
-        rows = np.split(np.argsort(unit_B, kind="stable"), np.bincount(unit_B).cumsum()[:-1])
-        rng = np.random.default_rng(seed)
-        drawn = (rng.integers(num_units, size=num_units) for _ in range(num))
-        metrics = [metric(np.concatenate([rows[unit] for unit in units])) for units in drawn]
-        error, df, method = float(np.std(metrics, ddof=1)), num_units - 1, "bootstrap-t"
+        error = float(np.std(resampled(metric, units_B, seed, num), ddof=1))
+        df, method = num_units - 1, "bootstrap-t"
     half = stdtrit(df, (1 + level) / 2) * error
-    return Interval(float(estimate - half), float(estimate + half), method, int(num_units))
+    return Interval(float(estimate - half), float(estimate + half), method, num_units)
+
+
+def resampled(metric: Metric, units_B: np.ndarray, seed: int = 0, num: int = 1000) -> np.ndarray:
+    """Return what the metric gives on samples of as many units, drawn with replacement `[num]`."""
+    unit_B = np.unique(units_B, return_inverse=True)[1]
+    rows = np.split(np.argsort(unit_B, kind="stable"), np.bincount(unit_B).cumsum()[:-1])
+    drawn_NG = np.random.default_rng(seed).integers(len(rows), size=(num, len(rows)))
+    return np.array([metric(np.concatenate([rows[g] for g in drawn_G])) for drawn_G in drawn_NG])
 
 
 def pseudo_values(metric: Metric, units_B: np.ndarray, max_groups: int = 200) -> np.ndarray:

@@ -172,7 +172,8 @@ def _cluster_interval(
 ) -> Interval:
     """Return the interval for the mean from the sums of units; the range of `values` picks its
     form."""
-    bounded, over = values.min() >= 0 and values.max() <= 1, " over units and seeds" * (extra > 0)
+    bounded = values.min() >= 0 and values.max() <= 1
+    over = " over units and seeds" if values.ndim == 2 else ""
     if len(sum_G) == 1:
         widest = (0.0, 1.0) if bounded else (-np.inf, np.inf)
         return Interval(*widest, "one unit: nothing is known", 1)

@@ -54,7 +54,7 @@ def make_table(pooled: Iterable[Pooled]) -> pd.DataFrame:
     table = pd.DataFrame([_row(seeds) for seeds in recipes.values()])
     configs = [seeds[0].runs[0].result.config for seeds in recipes.values()]
     for rows in table.groupby(["protocol", "model", "frontend"]).groups.values():
-        table.loc[rows, "differs"] = _differences([configs[row] for row in rows])
+        table.loc[rows, "differs"] = differences([configs[row] for row in rows])
     order = ["dataset", "split", "folds", "protocol", "mean", "model", "frontend", "recipe"]
     return table.sort_values(order, ascending=[c != "mean" for c in order], ignore_index=True)
 
@@ -110,7 +110,7 @@ def _device(hardware: Hardware) -> str:
     return hardware.processor if hardware.device == "cpu" else hardware.device
 
 
-def _differences(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
+def differences(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return for each configuration the values of the keys in which not all are the same."""
     configs = [
         {k: v if isinstance(v, str) else json.dumps(v) for k, v in flat(recipe_config(r)).items()}

@@ -448,7 +448,7 @@ def test_every_configuration_composes_and_every_key_has_a_type(name: str, group:
 
 
 COMMON = {"folds", "fold", "split_seed", "planted", "max_bad", "shots", "download"}
-COMMON |= {"name", "_target_"}
+COMMON |= {"share", "held_out", "name", "_target_"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""`dataset.shots`: a few training tracks of each class."""
+"""`dataset.shots` and `dataset.share`: a few training tracks of each class, or a share of them."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,8 @@ import pytest
 
 from zoo.config import compose
 from zoo.datasets.base import Manifest
-from zoo.datasets.splits import with_shots, with_splits
+from zoo.datasets.splits import with_splits
+from zoo.datasets.subsets import with_share, with_shots
 from zoo.errors import InputError
 from zoo.prepare import load_manifest
 
@@ -103,3 +105,56 @@ def test_the_configuration_asks_for_them(tmp_path: Path) -> None:
     assert len(tracks(load_manifest(compose("train", given[:2])))) == 18
     with pytest.raises(InputError, match=r"dataset\.shots=0 must be at least 1"):
         compose("train", [*given, "dataset.shots=0"])
+
+
+def counted(manifest: Manifest) -> dict[str, int]:
+    return manifest.split("train").frame["label"].value_counts().to_dict()
+
+
+@pytest.mark.parametrize(("share", "number"), [(0.05, 1), (0.3, 2), (0.5, 3), (0.99, 6)])
+def test_a_share_of_each_class_and_all_others(share: float, number: int) -> None:
+    before = songs()
+    few = with_share(before, share, seed=0)
+    assert counted(few) == dict.fromkeys(("jazz", "metal", "polka"), number)
+    assert tracks(few) == tracks(with_shots(before, number, seed=0))
+    for split in ("validation", "test"):
+        assert tracks(few, split) == tracks(before, split)
+    assert few.split_name == f"given, {100 * share:g} % of training, seed 0"
+
+
+def test_a_share_is_stratified_and_leaves_no_class_out() -> None:
+    before = songs(tuple("abcdefgh"))
+    small = (before.frame["label"] == "a") & (before.frame["split"] == "train")
+    uneven = before.select(~small | before.frame["track"].isin(["a/0"]))
+    assert counted(with_share(uneven, 0.5, seed=0)) == {"a": 1} | dict.fromkeys("bcdefgh", 3)
+    assert with_share(uneven, 1.0, seed=0) is uneven
+
+
+def test_a_smaller_share_is_part_of_a_larger_one() -> None:
+    labels = ("jazz", "jazz|loud", "loud|metal", "metal", "polka|jazz|metal")
+    for before in (songs(), songs(labels)):
+        shares = [tracks(with_share(before, share, seed=4)) for share in (0.05, 0.1, 0.4, 0.7, 1.0)]
+        assert all(less <= more for less, more in pairwise(shares))
+        assert len(shares[0]) < len(shares[2]) < len(shares[4])
+    few = with_share(songs(labels), 0.5, seed=4).split("train")
+    assert (2 * few.targets().sum(axis=0) >= songs(labels).split("train").targets().sum(0)).all()
+
+
+def test_a_share_of_tracks_without_a_label_is_drawn_too() -> None:
+    frame = songs(("jazz", "jazz|loud", "bare")).frame.replace({"label": {"bare": ""}})
+    before = Manifest("songs", frame, classes=("jazz", "loud"), multilabel=True)
+    assert counted(with_share(before, 0.5, seed=0))[""] == 3
+    assert "" not in counted(with_shots(before, 2, seed=0))
+
+
+def test_the_configuration_asks_for_a_share(tmp_path: Path) -> None:
+    file = tmp_path / "songs.csv"
+    songs().frame.to_csv(file, index=False)
+    given = ["dataset=manifest", f"dataset.path={file}", "dataset.share=0.5"]
+    half = load_manifest(compose("train", given))
+    assert tracks(half) == tracks(with_share(songs(), 0.5, seed=0)) and len(tracks(half)) == 9
+    other = load_manifest(compose("train", [*given, "dataset.split_seed=1"]))
+    assert tracks(other) != tracks(half) and other.split_name != half.split_name
+    for wrong in ("0", "1.1", "-0.5"):
+        with pytest.raises(InputError, match="must be between 1e-06 and 1"):
+            compose("train", [*given[:2], f"dataset.share={wrong}"])

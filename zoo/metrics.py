@@ -145,17 +145,21 @@ def average_precision(target_B: np.ndarray, score_B: np.ndarray) -> float:
 
 
 def expected_calibration_error(correct_B: np.ndarray, confidence_B: np.ndarray) -> float:
-    """Return the mean over tracks of the gap |accuracy - confidence| of the track's bin, 0..1.
-
-    The tracks, sorted by confidence (stable), are cut into `NUM_CALIBRATION_BINS` bins of
-    equal numbers of tracks.
-    """
+    """Return the mean over tracks of the gap |accuracy - confidence| of the track's bin, 0..1, in
+    the bins of `calibration_bins`."""
     confidence_B = np.asarray(confidence_B, dtype=np.float64)
     correct_B = _binary(correct_B, confidence_B.shape)
     _reject_nan(confidence_B)
-    gap_B = (correct_B - confidence_B)[np.argsort(confidence_B, kind="stable")]
-    bins = np.array_split(gap_B, NUM_CALIBRATION_BINS)
-    return float(sum(abs(gaps.sum()) for gaps in bins) / len(gap_B))
+    gap_B = correct_B - confidence_B
+    return float(
+        sum(abs(gap_B[rows].sum()) for rows in calibration_bins(confidence_B)) / len(gap_B)
+    )
+
+
+def calibration_bins(confidence_B: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each bin: the tracks, sorted by confidence (stable), are cut into
+    `NUM_CALIBRATION_BINS` bins of equal numbers of tracks, empty ones where there are fewer."""
+    return np.array_split(np.argsort(confidence_B, kind="stable"), NUM_CALIBRATION_BINS)
 
 
 def confusion(target_B: np.ndarray, prediction_B: np.ndarray, num_classes: int) -> np.ndarray:

@@ -20,7 +20,8 @@ import pandas as pd
 from zoo.datasets.base import IDENTITY, SPLITS, Manifest
 from zoo.datasets.card import Card, MissingError
 from zoo.datasets.resplit import resplit
-from zoo.datasets.splits import with_shots, with_splits
+from zoo.datasets.splits import with_splits
+from zoo.datasets.subsets import with_share, with_shots, without
 from zoo.decoding import prepare
 from zoo.errors import InputError
 from zoo.registry import build, locate, parameters
@@ -106,7 +107,8 @@ def presence(manifest: Manifest, card: Card | None) -> str:
 
 
 def load_manifest(config: Any) -> Manifest:
-    """Return the chosen data set, every track in a split: its own, or what `split` asks for."""
+    """Return the chosen data set, every track in a split: its own, or what `split` asks for; of it
+    what `dataset.held_out`, `share` and `shots` leave."""
     common, manifest = config.dataset, build_manifest(config)
     how = (common.folds, common.fold, common.split_seed)
     if config.split is None:
@@ -114,9 +116,13 @@ def load_manifest(config: Any) -> Manifest:
     else:
         cache = cache_folder(config)
         manifest = resplit(manifest, config.split, *how, planted=common.planted, cache=cache)
-    if common.shots is None:
-        return manifest
-    return with_shots(manifest, common.shots, common.split_seed)
+    if held_out := common.get("held_out"):  # not in the configuration of an older run
+        manifest = without(manifest, held_out)
+    if share := common.get("share"):
+        manifest = with_share(manifest, share, common.split_seed)
+    if common.shots is not None:
+        manifest = with_shots(manifest, common.shots, common.split_seed)
+    return manifest
 
 
 def cache_folder(config: Any) -> Path:

@@ -42,11 +42,12 @@ RANGES: dict[str, tuple[float, float]] = {  # of numbers, by the last part of th
         "batch_size micro_batch_size folds": (2, math.inf),
         "clip_seconds seconds max_seconds": (0.1, math.inf),
         "std": (1e-6, math.inf),
+        "share": (1e-6, 1),
         "seed split_seed": (0, 2**32 - 1),
         "fold lr weight_decay clip_norm f_min gamma checkpoint_minutes": POSITIVE,
         "mixup gain_db time_masks freq_masks": POSITIVE,
         "max_bad dropout attention_dropout warmup label_smoothing ema_decay layer_decay": SHARE,
-        "planted share time_shift time_mask freq_mask patchout_time patchout_freq": SHARE,
+        "planted time_shift time_mask freq_mask patchout_time patchout_freq": SHARE,
     }.items()
     for key in keys.split()
 }

@@ -1,11 +1,11 @@
 """What `listening` amounts to: how far each thing that is changed alone changes the prediction.
 
 `what` is the change. `shift` is the mean total variation between the probabilities of a track and
-of its version (0 to 1), over all pairs. The rest is of pairs whose original is recognised: `changed`
-is the share of versions taken for another genre than the original; `followed` the share taken for
-the genre that the version is, where that is another one; `lured` the share taken for the genre whose
-typical kit it got. `accuracy` of `original` says how many originals are recognised. Intervals are
-over artists.
+of its version (0 to 1), over all pairs. The rest is of pairs whose original is recognised:
+`changed` is the share of versions taken for another genre than the original; `followed` the share
+taken for the genre that the version is, where that is another one; `lured` the share taken for the
+genre whose typical kit it got. `accuracy` of `original` says how many originals are recognised.
+Intervals are over artists.
 
 A model that listens to what makes a genre follows swing, metre, syncopation, clave, walking bass,
 form, mode and chord rate, and stays where kit, key, tempo, mix or playing change.
@@ -97,22 +97,23 @@ def draw(file: Path, summaries: Mapping[str, pd.DataFrame]) -> None:
     for axes in panels.flat[len(summaries) :]:
         axes.set_axis_off()
     handles = [panels.flat[0].barh(0, 0, color=color) for color in COLORS.values()]
-    figure.legend(handles, LEGEND.values(), loc="outside lower center", ncols=num_columns, size=8)
-    figure.supxlabel("share of versions of recognised tracks, with 95 % interval", size=9)
+    figure.legend(handles, LEGEND.values(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.suptitle("one thing changed: what becomes of the prediction (share, 95 % interval)")
     figure.savefig(file, dpi=120)
 
 
 def _panel(axes: Axes, summary: pd.DataFrame) -> None:
-    of = summary.set_index(["figure", "what"])
+    of = summary.set_index(["figure", "what"])[["value", "low", "high"]].astype(float)
     changes = summary["what"][summary["figure"] == "changed"]
-    order = sorted(changes, key=lambda change: change not in CONTRASTS)  # otherwise as they came
-    for place, change in enumerate(order):
-        place += change not in CONTRASTS  # a gap between what makes a genre and what does not
-        axes.barh(place, of["value"]["changed", change], color=COLORS["changed"])
-        shown = [f for f in ("followed", "lured") if (f, change) in of.index] or ["changed"]
-        value, low, high = of.loc[(shown[0], change), ["value", "low", "high"]]
-        axes.barh(place, value, color=COLORS[shown[0]])
-        axes.plot([low, high], [place, place], color="black", linewidth=1)
+    order = [*CONTRASTS, *(change for change in changes if change not in CONTRASTS)]
+    order = [change for change in order if change in set(changes)]
+    # with a gap between what makes a genre and what does not
     places = [place + (change not in CONTRASTS) for place, change in enumerate(order)]
+    for place, change in zip(places, order, strict=True):
+        axes.barh(place, of.loc[("changed", change)].to_numpy()[0], color=COLORS["changed"])
+        shown = [f for f in ("followed", "lured") if (f, change) in of.index] or ["changed"]
+        value, low, high = of.loc[(shown[0], change)].to_numpy()
+        axes.barh(place, value, color=COLORS[shown[0]])
+        axes.hlines(place, low, high, color="black", linewidth=1)
     axes.set_yticks(places, order)
     axes.set(xlim=(0, 1), ylim=(places[-1] + 0.6, -0.6))

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from zoo.audio import FULL_SCALE, AudioError, decode
 from zoo.datasets.base import Manifest
-from zoo.datasets.files import write_whole
+from zoo.datasets.files import write_once
 from zoo.datasets.splits import check_classes
 from zoo.errors import InputError
 from zoo.index import identity
@@ -97,7 +97,7 @@ def altered_copy(path: str, track: str, cache: Path) -> Path | None:
             samples = decode(path, SAMPLE_RATE)
         except AudioError:
             return None
-        write_whole(file, _encode(_alter(samples, draw), codec))
+        write_once(file, _encode(_alter(samples, draw), codec))
     return file
 
 

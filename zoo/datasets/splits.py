@@ -48,37 +48,6 @@ def assign_folds(manifest: Manifest, num_folds: int, seed: int) -> np.ndarray:
     return manifest.units.map(fold_of).to_numpy()
 
 
-def with_shots(manifest: Manifest, shots: int, seed: int) -> Manifest:
-    """Return the manifest with so many training tracks of each class only, drawn by hashes of their
-    names; with several labels a track, as few as that takes when taken one after the other.
-
-    Raises `InputError` where a class has fewer.
-    """
-    training = manifest.split("train")
-    targets = training.targets()
-    if targets.ndim == 1:
-        targets = np.eye(len(manifest.classes), dtype=np.int64)[targets]
-    totals = targets.sum(axis=0)
-    if totals.min() < shots:
-        name, most = manifest.classes[int(totals.argmin())], int(totals.min())
-        advice = f"give {most} or fewer" if most else "add some"
-        raise InputError(
-            f"dataset.shots={shots}: {manifest.where} has {most} training tracks of {name}; "
-            f"{advice}."
-        )
-    names = training.frame["track"].tolist()
-    rank = [hashlib.sha256(f"{seed}/{name}".encode()).hexdigest() for name in names]
-    drawn, counts = set(), np.zeros(len(manifest.classes), np.int64)
-    for i in sorted(range(len(names)), key=rank.__getitem__):
-        if (counts[targets[i] > 0] < shots).any():
-            drawn.add(names[i])
-            counts += targets[i] > 0
-    kept = (manifest.frame["split"] != "train") | manifest.frame["track"].isin(drawn)
-    return replace(
-        manifest.select(kept), split_name=f"{manifest.split_name}, {shots} shots of seed {seed}"
-    )
-
-
 def with_splits(manifest: Manifest, folds: int | None, fold: int, seed: int) -> Manifest:
     """Return the manifest with every track in a split.
 

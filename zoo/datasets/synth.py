@@ -25,7 +25,7 @@ from numpy.random import RandomState
 from tqdm import tqdm
 
 from zoo.datasets.base import SPLITS, Manifest
-from zoo.datasets.files import write_whole
+from zoo.datasets.files import write_once
 from zoo.datasets.synth_score import Factors, Piece, draw_riffs, render
 from zoo.datasets.synth_sounds import SAMPLE_RATE, Kit, Voicing, draw_kit, draw_voicing
 
@@ -132,7 +132,7 @@ def _write(piece: Piece, noise: str, path: Path, seconds: float) -> None:
     samples = render(piece, seconds, random_of("noise", noise))
     flac = io.BytesIO()
     soundfile.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    write_whole(path, flac.getvalue())
+    write_once(path, flac.getvalue())
 
 
 def write_missing(pieces: Iterable[tuple[Piece, str, Path]], seconds: float) -> None:
