@@ -154,7 +154,7 @@ def stretched(
     stretch.preset(1, sample_rate)  # one channel
     stretch.setTransposeSemitones(semitones)
     stretch.setTimeFactor(tempo)
-    return np.ascontiguousarray(stretch.process(x_T[None])[0])
+    return np.asarray(stretch.process(x_T[None]), np.float32)[0]
 
 
 def _mixed(x_T: Waveform, noise_T: NDArray[np.float64], snr: float) -> Waveform:

@@ -44,9 +44,13 @@ class Conditions:
         """Return by how much the metric is lower than under `clean`, in the mean of conditions,
         with the interval of paired differences, which lie in -1 to 1."""
         lost_B = self.values[clean] - np.mean([self.values[c] for c in conditions], axis=0)
-        of = padded(spread(*unit_sums(lost_B, self.units)), self.num_tracks)
-        half = float(stdtrit(of.df, (1 + LEVEL) / 2) * np.sqrt(of.variance))
-        return self._row(lost_B, max(of.mean - half, -1.0), min(of.mean + half, 1.0), named)
+        sum_G, size_G = unit_sums(lost_B, self.units)
+        mean, half = lost_B.mean(), np.inf
+        if len(size_G) > 1:
+            of = padded(spread(sum_G, size_G), self.num_tracks)
+            half = stdtrit(of.df, (1 + LEVEL) / 2) * np.sqrt(of.variance)
+        low, high = np.clip([mean - half, mean + half], -1, 1)
+        return self._row(lost_B, low, high, named)
 
     def _row(
         self, value_B: np.ndarray, low: float, high: float, named: dict[str, object]

@@ -215,6 +215,15 @@ def test_drops_are_paired_and_music_is_not_averaged(run: Opened, tmp_path: Path)
     assert drops.loc[("tempo", "accuracy_drop"), "low"] > 0
 
 
+def test_one_artist_says_nothing_of_others(run: Opened, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    result = made_run(folder, run)
+    write(folder, "robustness", conditions(folder))
+    pd.read_parquet(file := folder / SCORES["test"]).assign(artist="one").to_parquet(file)
+    drops = robustness_summary.summarize(folder, result).query("figure == 'accuracy_drop'")
+    assert set(drops["low"]) == {-1} and set(drops["high"]) == {1}
+
+
 def test_a_track_that_a_condition_lacks_counts_nowhere(run: Opened, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     result = made_run(folder, run)
