@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from benchmarks import engines, estimate, report, tuning
 from benchmarks.job import Job
-from benchmarks.measure import ALONE, applies, file_of
+from benchmarks.measure import ALONE, COMPUTED, applies, file_of
 from benchmarks.suite import Absent, Suite, expand, read_suite
 from benchmarks.tasks import Outcome, Task
 from zoo.config import assign, parse
@@ -120,8 +120,9 @@ def tune(suite: Suite, jobs: Sequence[Job], command: Command) -> list[tuning.Stu
 def measure_all(jobs: Sequence[Job], names: Sequence[str], settings: Any) -> list[Outcome]:
     """Measure the finished runs; what they cost last, of one run for each recipe."""
     finished = sorted((j for j in jobs if j.state == "finished"), key=lambda job: job.seed)
-    shared = [name for name in names if name != ALONE]
-    outcomes = run_all([measuring(job, shared) for job in finished], settings) if shared else []
+    shared = [name for name in names if name not in (ALONE, *COMPUTED)]
+    tasks = [measuring(job, shared) for job in finished]
+    outcomes = run_all([task for task in tasks if task.files], settings)
     if ALONE in names:
         first = {job.recipe: job for job in reversed(finished)}
         costs = [measuring(job, [ALONE]) for job in first.values()]
