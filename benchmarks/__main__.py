@@ -50,6 +50,17 @@ def read_command(arguments: Sequence[str]) -> Command:
     return Command(settings, tuple(passed), "--dry-run" in arguments)
 
 
+def expanded(command: Command) -> tuple[Suite, list[Job], list[Absent]]:
+    """Return the suite, its runs and what cannot be run. Raises `InputError` where that is all."""
+    settings = command.settings
+    suite, output = read_suite(settings.suite), Path(settings.output_dir)
+    checkpoints = None if settings.checkpoints is None else Path(settings.checkpoints)
+    jobs, absent = expand(suite, command.passed, output, checkpoints, remote=not command.is_dry)
+    if not jobs:
+        raise InputError(f"suite={settings.suite}: {absent[0].reason}")
+    return suite, jobs, absent
+
+
 class Teller:
     """Prints a line for each task that has ended."""
 
@@ -138,8 +149,8 @@ def plan(jobs: Sequence[Job], absent: Sequence[Absent], settings: Any) -> str:
     missing = [job for job in jobs if job.state != "finished"]
     if not missing:
         return "\n".join([*lines, "nothing is missing"])
-    total = estimate.seconds(missing, Path(settings.output_dir))
     shares = shared_out(missing, settings)
+    total = estimate.seconds(missing, Path(settings.output_dir), shares.threads)
     return "\n".join(
         [
             *lines,
@@ -172,16 +183,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     command = read_command(arguments)
     settings = command.settings
-    suite = read_suite(settings.suite)
-    checkpoints = None if settings.checkpoints is None else Path(settings.checkpoints)
-    place = Path(settings.output_dir)
-    jobs, absent = expand(suite, command.passed, place, checkpoints, remote=not command.is_dry)
+    suite, jobs, absent = expanded(command)
     if command.is_dry:
         jobs = tuning.tuned(tune(suite, jobs, command)) or jobs
         print(plan(jobs, absent, settings))
         return 0
-    if not jobs:
-        raise InputError(f"suite={settings.suite}: {absent[0].reason}")
     for one in absent:
         print(f"not at hand: {one.row} on {one.data}: {one.reason}", file=sys.stderr)
     studies = tune(suite, jobs, command)
