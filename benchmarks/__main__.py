@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from benchmarks import engines, estimate, report, tuning
 from benchmarks.job import Job
-from benchmarks.measure import ALONE, applies, file_of
+from benchmarks.measure import ALONE, COMPUTED, applies, file_of
 from benchmarks.suite import Absent, Suite, expand, read_suite
 from benchmarks.tasks import Outcome, Task
 from zoo.config import assign, parse
@@ -48,6 +48,17 @@ def read_command(arguments: Sequence[str]) -> Command:
     if settings.threads is not None:
         passed.append(f"threads={settings.threads}")
     return Command(settings, tuple(passed), "--dry-run" in arguments)
+
+
+def expanded(command: Command) -> tuple[Suite, list[Job], list[Absent]]:
+    """Return the suite, its runs and what cannot be run. Raises `InputError` where that is all."""
+    settings = command.settings
+    suite, output = read_suite(settings.suite), Path(settings.output_dir)
+    checkpoints = None if settings.checkpoints is None else Path(settings.checkpoints)
+    jobs, absent = expand(suite, command.passed, output, checkpoints, remote=not command.is_dry)
+    if not jobs:
+        raise InputError(f"suite={settings.suite}: {absent[0].reason}")
+    return suite, jobs, absent
 
 
 class Teller:
@@ -120,8 +131,9 @@ def tune(suite: Suite, jobs: Sequence[Job], command: Command) -> list[tuning.Stu
 def measure_all(jobs: Sequence[Job], names: Sequence[str], settings: Any) -> list[Outcome]:
     """Measure the finished runs; what they cost last, of one run for each recipe."""
     finished = sorted((j for j in jobs if j.state == "finished"), key=lambda job: job.seed)
-    shared = [name for name in names if name != ALONE]
-    outcomes = run_all([measuring(job, shared) for job in finished], settings) if shared else []
+    shared = [name for name in names if name not in (ALONE, *COMPUTED)]
+    tasks = [measuring(job, shared) for job in finished]
+    outcomes = run_all([task for task in tasks if task.files], settings)
     if ALONE in names:
         first = {job.recipe: job for job in reversed(finished)}
         costs = [measuring(job, [ALONE]) for job in first.values()]
@@ -137,8 +149,8 @@ def plan(jobs: Sequence[Job], absent: Sequence[Absent], settings: Any) -> str:
     missing = [job for job in jobs if job.state != "finished"]
     if not missing:
         return "\n".join([*lines, "nothing is missing"])
-    total = estimate.seconds(missing, Path(settings.output_dir))
     shares = shared_out(missing, settings)
+    total = estimate.seconds(missing, Path(settings.output_dir), shares.threads)
     return "\n".join(
         [
             *lines,
@@ -171,16 +183,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     command = read_command(arguments)
     settings = command.settings
-    suite = read_suite(settings.suite)
-    checkpoints = None if settings.checkpoints is None else Path(settings.checkpoints)
-    place = Path(settings.output_dir)
-    jobs, absent = expand(suite, command.passed, place, checkpoints, remote=not command.is_dry)
+    suite, jobs, absent = expanded(command)
     if command.is_dry:
         jobs = tuning.tuned(tune(suite, jobs, command)) or jobs
         print(plan(jobs, absent, settings))
         return 0
-    if not jobs:
-        raise InputError(f"suite={settings.suite}: {absent[0].reason}")
     for one in absent:
         print(f"not at hand: {one.row} on {one.data}: {one.reason}", file=sys.stderr)
     studies = tune(suite, jobs, command)

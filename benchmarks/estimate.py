@@ -45,9 +45,9 @@ def speeds(folder: Path) -> Speed:
     return found
 
 
-def timed(job: Job) -> float:
+def timed(job: Job, threads: int) -> float:
     """Return the seconds for each clip, scoring of the validation tracks included, from timing a
-    step here."""
+    step here with so many threads."""
     import torch
     from omegaconf import OmegaConf
 
@@ -58,25 +58,23 @@ def timed(job: Job) -> float:
     from zoo.model import GenreModel, config_from
 
     config = OmegaConf.create(dict(job.config))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or threads)
+    torch.set_num_threads(threads)
     sketch = config_from(config, job.manifest.classes, False, config.clip_seconds)
     model = GenreModel(sketch)
     precision = runtime.choose_precision(config.precision, model.backend.precision, device())
     step, scoring = in_turn(*pair(model, model.backend.channels_last, precision), rounds=1)[0]
-    torch.set_num_threads(threads)
     counts = job.manifest.frame["split"].value_counts()
     share = counts.get("validation", 0) / max(1, counts.get("train", 0))
     once = scoring if config.finetune.name in PROBES else step + share * scoring
     return once / BATCH / STEPS_SHARE
 
 
-def seconds(jobs: Iterable[Job], folder: Path) -> float:
-    """Return about how many seconds the runs take, one after the other."""
+def seconds(jobs: Iterable[Job], folder: Path, threads: int) -> float:
+    """Return about how many seconds the runs take, one after the other with so many threads."""
     known, total = speeds(folder), 0.0
     for job in jobs:
         kind = kind_of(job.config)
         if kind not in known:
-            known[kind] = timed(job)
+            known[kind] = timed(job, threads)
         total += num_clips(job) * known[kind]
     return total

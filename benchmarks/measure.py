@@ -18,6 +18,7 @@ from zoo.errors import InputError, check_choice, guard
 
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(measures.__path__)))
 
+COMPUTED = ("calibration",)  # from the scores that every run has: nothing is to be measured
 ALONE = "cost"  # the measure that needs the machine to itself
 ONLY: Mapping[str, Callable[[Any], bool]] = {  # measures that not every run's configuration allows
     "held_out": lambda config: bool(config["dataset"].get("held_out")),

@@ -1,18 +1,16 @@
 """What further measures say of each model, in a few columns; all of it goes into tables beside."""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from benchmarks.measure import ALONE, applies, file_of
+from benchmarks.measure import ALONE, COMPUTED, applies, file_of
 from benchmarks.standings import Entry
 from zoo.results import SCORES, Run
-
-COMPUTED = ("calibration",)  # from the scores of every run, without a measure of its own
 
 
 class Column(NamedTuple):
@@ -112,16 +110,46 @@ def _is_of(row: pd.Series, column: Column) -> bool:
 
 
 def sections(measures: Sequence[str], entries: Sequence[Entry], out: Path) -> Iterator[str]:
-    """Yield the Markdown of each measure's panel, and write its whole summary beside `out`."""
-    for name in (*COMPUTED, *measures):
-        if name == ALONE:
-            continue
-        table = summaries(name, entries)
+    """Yield the Markdown of each measure's panel; write its whole summary and picture beside `out`,
+    by the protocol's name."""
+    for name in measures:
+        table = pd.DataFrame() if name == ALONE else summaries(name, entries)
         if table.empty:
             continue
-        protocol = entries[0].seeds[0].group
-        table.to_csv(out.with_name(f"{out.name}-{protocol}-{name}.csv"), index=False)
+        file = out.with_name(f"{out.name}-{entries[0].seeds[0].group}-{name}.csv")
+        table.to_csv(file, index=False)
         shown = panel(name, table, entries).map(lambda x: "" if pd.isna(x) else f"{x:.3f}")
-        title = name.replace("_", " ").capitalize()
         align = ["left", *["right"] * len(shown.columns)]
-        yield f"### {title}\n\n{shown.to_markdown(disable_numparse=True, colalign=align)}"
+        parts = [f"### {name.replace('_', ' ').capitalize()}"]
+        parts += [shown.to_markdown(disable_numparse=True, colalign=align)]
+        if name in PICTURES:
+            picture = file.with_suffix(".png")
+            PICTURES[name](picture, _first_seeds(table, entries))
+            parts.append(f"![{name}]({picture.name})")
+        yield "\n\n".join(parts)
+
+
+def _first_seeds(table: pd.DataFrame, entries: Sequence[Entry]) -> dict[str, pd.DataFrame]:
+    """Return the summary of each model's first seed, best model first."""
+    models = {entry.name: table[table["model"] == entry.name] for entry in entries}
+    return {name: t[t["seed"] == t["seed"].min()] for name, t in models.items() if len(t)}
+
+
+def _calibration(file: Path, summaries: Mapping[str, pd.DataFrame]) -> None:
+    from benchmarks import calibration
+
+    name, summary = next(iter(summaries.items()))
+    calibration.draw(file, summary, name)
+
+
+def _listening(file: Path, summaries: Mapping[str, pd.DataFrame]) -> None:
+    from benchmarks.summaries import listening
+
+    listening.draw(file, summaries)
+
+
+PICTURES: Mapping[str, Callable[[Path, Mapping[str, pd.DataFrame]], None]] = {
+    "calibration": _calibration,
+    "listening": _listening,
+}
+"""What draws a measure: of the best model, or of all."""

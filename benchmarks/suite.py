@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from pydantic import ConfigDict, Field, ValidationError
 
 from benchmarks.job import Job, identity
+from benchmarks.measure import COMPUTED, NAMES
 from zoo.config import assign, compose, parse
 from zoo.datasets.base import Manifest
 from zoo.errors import InputError, check_choice
@@ -77,7 +78,7 @@ def read_suite(name: str) -> Suite:
         check_choice("suite", name, choices("suite"))
         file = configs_dir() / "suite" / f"{name}.yaml"
     try:
-        return Suite.model_validate(yaml.safe_load(file.read_text("utf-8")))
+        suite = Suite.model_validate(yaml.safe_load(file.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"suite={name}: {file} cannot be read: {reason}.") from error
@@ -85,6 +86,9 @@ def read_suite(name: str) -> Suite:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(f"suite={name}: {place} of {file}: {first['msg']}.") from error
+    for measure in suite.measures:
+        check_choice(f"suite={name}: measures", measure, (*NAMES, *COMPUTED))
+    return suite
 
 
 def with_data(suite: Suite, typed: Sequence[str]) -> Suite:

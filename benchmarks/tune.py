@@ -10,10 +10,8 @@ itself first. --dry-run says what is known, and how many trials are missing.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from benchmarks.__main__ import read_command, tune
-from benchmarks.suite import expand, read_suite
+from benchmarks.__main__ import expanded, read_command, tune
 from zoo.errors import InputError, guard
 
 
@@ -23,15 +21,10 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 0
     command = read_command(arguments)
-    name, checkpoints = command.settings.suite, command.settings.checkpoints
-    suite = read_suite(name)
+    suite, jobs, _ = expanded(command)
     if suite.tune is None:
+        name = command.settings.suite
         raise InputError(f"suite={name} tunes nothing; say `tune: {{trials: 8}}` in its file.")
-    weights = None if checkpoints is None else Path(checkpoints)
-    output = Path(command.settings.output_dir)
-    jobs, absent = expand(suite, command.passed, output, weights, remote=not command.is_dry)
-    if not jobs:
-        raise InputError(f"suite={name}: {absent[0].reason}")
     return int(any(study.read().has_failed for study in tune(suite, jobs, command)))
 
 

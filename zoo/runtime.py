@@ -41,7 +41,12 @@ def keep_freed_memory() -> None:
 
 
 def set_threads(threads: int | None) -> int:
-    """Set the number of CPU threads (None: as many as cores may be used) and return it."""
+    """Set the number of CPU threads (None: as many as cores may be used) and return it.
+
+    They take numbers below 1e-38 for 0: published weights are full of such, where weight decay has
+    shrunk whole filters, and some CPUs compute many times slower with them.
+    """
+    torch.set_flush_denormal(True)  # threads that start later inherit it
     if threads is None and "OMP_NUM_THREADS" not in os.environ:
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     if threads is not None:

@@ -6,7 +6,7 @@ since repetitions on one machine say little of another: `busy` says how quiet it
 
 figure                        what
 parameters                    of the model, front end included
-disk                          bytes of the model's folder
+disk                          bytes of the model's folder; of adapters, without their base
 macs                          multiply-accumulates of scoring 10 s in chunks that cover them
 front_end_macs                of these, the front end's
 fft_flops                     operations of Fourier transforms, which are not in `macs`
