@@ -94,8 +94,9 @@ def _measured(name: str, entry: Entry) -> Iterator[Run]:
 
 
 def panel(name: str, table: pd.DataFrame, entries: Sequence[Entry]) -> pd.DataFrame:
-    """Return a row for each model with the columns of its panel that the summary has."""
-    columns: dict[str, Any] = {}
+    """Return a row for each model: how many seeds were measured, and the columns of the panel that
+    the summary has."""
+    columns: dict[str, Any] = {"seeds": table.groupby("model")["seed"].nunique()}
     for column in PANELS[name]:
         found = table[table.apply(_is_of, axis=1, column=column)]
         if len(found):
@@ -118,7 +119,7 @@ def sections(measures: Sequence[str], entries: Sequence[Entry], out: Path) -> It
             continue
         file = out.with_name(f"{out.name}-{entries[0].seeds[0].group}-{name}.csv")
         table.to_csv(file, index=False)
-        shown = panel(name, table, entries).map(lambda x: "" if pd.isna(x) else f"{x:.3f}")
+        shown = panel(name, table, entries).map(_written)
         align = ["left", *["right"] * len(shown.columns)]
         parts = [f"### {name.replace('_', ' ').capitalize()}"]
         parts += [shown.to_markdown(disable_numparse=True, colalign=align)]
@@ -127,6 +128,12 @@ def sections(measures: Sequence[str], entries: Sequence[Entry], out: Path) -> It
             PICTURES[name](picture, _first_seeds(table, entries))
             parts.append(f"![{name}]({picture.name})")
         yield "\n\n".join(parts)
+
+
+def _written(value: float) -> str:
+    if pd.isna(value):
+        return ""
+    return f"{value:d}" if isinstance(value, int) else f"{value:.3f}"
 
 
 def _first_seeds(table: pd.DataFrame, entries: Sequence[Entry]) -> dict[str, pd.DataFrame]:
