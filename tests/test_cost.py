@@ -43,7 +43,7 @@ def figures(python: Run, tmp_path_factory: pytest.TempPathFactory) -> Figures:
     options = [*TINY_SYNTH, "model=linear", "epochs=1", "threads=1", "batch_size=4"]
     for command in (
         ["zoo.train", *options, f"output_dir={folder}"],
-        ["benchmarks.measure", "cost", str(folder)],
+        ["benchmarks.measure", str(folder), "cost"],
     ):
         done = python(*command, cwd=root)
         assert done.returncode == 0, done.stderr

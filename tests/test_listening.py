@@ -193,7 +193,7 @@ def folder(python: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_versions_are_scored_as_the_run_scores(folder: Path) -> None:
-    measure.measure("listening", folder)
+    measure.main([str(folder), "listening"])
     table, result = measure.read(folder, "listening"), read_result(folder)
     classes = [f"p:{name}" for name in result.protocol.classes]
     own = pd.read_parquet(folder / "scores.parquet").set_index("track")
