@@ -31,6 +31,8 @@ def write(pooled: Sequence[Pooled], names: Mapping[Path, str], suite: Suite, out
     for one, rows in zip(found, tables, strict=True):
         parts += [heading(one), markdown(rows), recommendation(one)]
         parts += sections(suite.measures, one.entries, out)
+    if len(tables) > 1:
+        parts.append(side_by_side(pd.concat(tables)))
     text = "\n\n".join([*parts, NOTE]) + "\n"
     out.with_suffix(".md").write_text(text, "utf-8")
     pd.concat(tables, ignore_index=True).to_csv(out.with_suffix(".csv"), index=False)
@@ -65,6 +67,15 @@ def table(one: Standings) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def side_by_side(rows: pd.DataFrame) -> str:
+    """Return the means of each model on all protocols, which are not ranked together."""
+    place = rows["dataset"] + ", " + rows["split"]
+    means = rows.assign(place=place).pivot_table(index="model", columns="place", values="mean")
+    means = means.reindex(columns=place.unique()).map(written("{:.3f}"))
+    align = ["left", *["right"] * len(means.columns)]
+    return f"## Side by side\n\n{means.to_markdown(disable_numparse=True, colalign=align)}"
 
 
 def heading(one: Standings) -> str:

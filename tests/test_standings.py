@@ -136,6 +136,19 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert "### Calibration" not in text  # these runs have no validation scores
 
 
+def test_protocols_stand_side_by_side_and_are_not_ranked_together(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        make_run(tmp_path / f"a{seed}", seed=seed, model="a", skill=0.9)
+        make_run(tmp_path / f"b{seed}", seed=seed, model="a", skill=0.1, split="random")
+    pooled = pool(find_runs([tmp_path]), fail)
+    suite = Suite(about="A look", grids=[Grid(data=[{}], models=[{}])])
+    text = write(pooled, {}, suite, tmp_path / "look")
+    assert text.count("Take a mel") == 2
+    (row,) = [line for line in text.partition("## Side by side")[2].splitlines() if "a mel" in line]
+    means = [pd.read_csv(tmp_path / "look.csv")["mean"][place] for place in (0, 1)]
+    assert all(f"{mean:.3f}" in row for mean in means)
+
+
 def test_the_interval_is_computed_from_scores_never_from_a_field(tmp_path: Path) -> None:
     before = field(tmp_path, good=0.9).intervals[0]
     file = tmp_path / "good0" / "scores.parquet"
