@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
-from scipy.stats import binomtest
 
 from benchmarks.statistics import LEVEL, MIN_SEEDS, PooledVariance, Spread, spread, unit_sums
 
@@ -65,6 +64,8 @@ def swap_p_value(sum_G: np.ndarray) -> float:
     if not len(size_G):
         return 1.0
     if size_G.max() == size_G.min():
+        from scipy.stats import binomtest  # half a second, which no table needs
+
         return float(binomtest(int((sum_G > 0).sum()), len(size_G)).pvalue)
     chance = np.ones(1)  # of each sum from -size_G.sum() to size_G.sum(), in steps of 1
     for size in size_G:
