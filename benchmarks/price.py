@@ -53,7 +53,7 @@ def price_of(runs: Sequence[Run]) -> Price:
     table = summarize(measured.folder, measured.result)
     device = table["what"].iloc[-1]
     figures = table[table["what"] == device].set_index("figure")["value"]
-    threads = table["threads"].iloc[-1]
+    threads = int(table["threads"].iloc[-1])
     where = f"{device}, {threads} thread{'s' * (threads > 1)}"
     return Price(
         figures["parameters"],

@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from benchmarks.measure import file_of
+from benchmarks.measure import write as write_table
+from benchmarks.price import price_of
 from benchmarks.report import recommendation, table, write
 from benchmarks.standings import Standings, entries_of, standings
 from benchmarks.suite import Grid, Suite
@@ -94,6 +97,22 @@ def test_of_those_that_are_tied_the_cheapest_is_recommended(tmp_path: Path) -> N
     said = recommendation(stand(tmp_path))
     assert "**Take small mel**" in said and "1,000 parameters" in said
     assert "tiny" not in said
+
+
+def test_what_was_measured_is_the_price(tmp_path: Path) -> None:
+    one = field(tmp_path, good=0.9)
+    figures = {  # figure: value, batch
+        **{"parameters": (1234, 0), "macs": (2e9, 1), "busy": (0.0, 0), "training": (0.5, 8)},
+        **{"scoring": (0.02, 1), "audio": (100.0, 4), "scoring_tracks": (0.25, 4)},
+        "decoding_tracks": (0.25, 4),
+    }
+    rows = [(name, value, "", batch) for name, (value, batch) in figures.items()]
+    costs = pd.DataFrame(rows, columns=["figure", "value", "unit", "batch"])
+    costs = costs.assign(device="cpu", processor="Z80", threads=1, precision="fp32")
+    write_table(file_of(tmp_path / "good0", "cost"), costs)
+    price = price_of(one.entries[0].runs)
+    assert (price.macs, price.latency_ms, price.real_time) == (2.0, 20.0, 400.0)
+    assert "scores audio 400 times as fast as it plays (cpu, 1 thread)" in recommendation(one)
 
 
 def test_one_that_is_better_than_all_is_recommended_outright(tmp_path: Path) -> None:
