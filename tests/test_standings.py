@@ -102,8 +102,8 @@ def test_of_those_that_are_tied_the_cheapest_is_recommended(tmp_path: Path) -> N
 def test_what_was_measured_is_the_price(tmp_path: Path) -> None:
     one = field(tmp_path, good=0.9)
     figures = {  # figure: value, batch
-        **{"parameters": (1234, 0), "macs": (2e9, 1), "busy": (0.0, 0), "training": (0.5, 8)},
-        **{"scoring": (0.02, 1), "audio": (100.0, 4), "scoring_tracks": (0.25, 4)},
+        "parameters": (1234, 0), "macs": (2e9, 1), "busy": (0.0, 0), "training": (0.5, 8),
+        "scoring": (0.02, 1), "audio": (100.0, 4), "scoring_tracks": (0.25, 4),
         "decoding_tracks": (0.25, 4),
     }
     rows = [(name, value, "", batch) for name, (value, batch) in figures.items()]
