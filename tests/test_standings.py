@@ -15,7 +15,7 @@ from benchmarks.standings import Standings, entries_of, standings
 from benchmarks.suite import Grid, Suite
 from leaderboard import between
 from leaderboard.__main__ import find_runs, main
-from leaderboard.submit import submit
+from leaderboard.submit import RESULTS, name_of, submit
 from tests.test_leaderboard import make_run, read
 from zoo.errors import InputError
 from zoo.results import pool, read_result
@@ -102,8 +102,13 @@ def test_of_those_that_are_tied_the_cheapest_is_recommended(tmp_path: Path) -> N
 def test_what_was_measured_is_the_price(tmp_path: Path) -> None:
     one = field(tmp_path, good=0.9)
     figures = {  # figure: value, batch
-        "parameters": (1234, 0), "macs": (2e9, 1), "busy": (0.0, 0), "training": (0.5, 8),
-        "scoring": (0.02, 1), "audio": (100.0, 4), "scoring_tracks": (0.25, 4),
+        "parameters": (1234, 0),
+        "macs": (2e9, 1),
+        "busy": (0.0, 0),
+        "training": (0.5, 8),
+        "scoring": (0.02, 1),
+        "audio": (100.0, 4),
+        "scoring_tracks": (0.25, 4),
         "decoding_tracks": (0.25, 4),
     }
     rows = [(name, value, "", batch) for name, (value, batch) in figures.items()]
@@ -257,6 +262,16 @@ def test_submit_refuses_scores_that_do_not_give_the_metrics(tmp_path: Path) -> N
     with pytest.raises(InputError, match="says test accuracy 0\\.99"):
         submit(run, tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+def test_the_results_that_are_kept_are_valid_and_stand_where_their_names_say() -> None:
+    folders = find_runs([RESULTS])
+    pooled = pool(folders, fail)
+    assert sum(len(one.runs) for one in pooled) == len(folders) >= 42
+    for one in pooled:
+        for run in one.runs:
+            assert run.folder.name == name_of(run.result)
+            assert run.result.config["output_dir"] is run.result.config["dataset"].get("path")
 
 
 def test_identical_architectures_are_seldom_called_different(tmp_path: Path) -> None:
