@@ -13,7 +13,6 @@ from zoo.results import FILE, read_result
 Speed = dict[tuple[str, ...], float]
 """Seconds of a run for each clip that it trains on, by model, front end and method."""
 
-PROBES = ("head", "prototype", "knn")  # one pass over all tracks
 STEPS_SHARE = 0.9  # of a run's time goes into steps and scoring
 
 
@@ -23,7 +22,9 @@ def kind_of(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def num_clips(job: Job) -> int:
-    """Return how many clips a run trains on."""
+    """Return how many clips a run trains on; a probe embeds all tracks once."""
+    from zoo.finetune import PROBES  # brings torch
+
     splits, config = job.manifest.frame["split"], job.config
     if config["finetune"]["name"] in PROBES:
         return len(splits)
@@ -55,6 +56,7 @@ def timed(job: Job, threads: int) -> float:
     from benchmarks.speed_training import device
     from benchmarks.timing import in_turn
     from zoo import runtime
+    from zoo.finetune import PROBES
     from zoo.model import GenreModel, config_from
 
     config = OmegaConf.create(dict(job.config))

@@ -38,6 +38,7 @@ class Job:
 
     @property
     def split(self) -> str:
+        """The name of the split that it is trained and tested on."""
         return self.manifest.split_name
 
     @property
