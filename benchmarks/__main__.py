@@ -9,6 +9,7 @@ suite's models on your own music, `epochs=2` trains them all for that long. --dr
 missing, and about how long that takes.
 """
 
+import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,8 +24,8 @@ from benchmarks.measure import ALONE, COMPUTED, applies, file_of
 from benchmarks.suite import Absent, Suite, expand, read_suite
 from benchmarks.tasks import Outcome, Task
 from zoo.config import assign, parse
-from zoo.errors import InputError, check_choice, guard
-from zoo.registry import configs_dir
+from zoo.errors import InputError, check_choice, guard, nearest
+from zoo.registry import configs_dir, groups
 from zoo.results import FILE, pool
 from zoo.signals import exiting
 
@@ -43,6 +44,10 @@ def read_command(arguments: Sequence[str]) -> Command:
     typed = [a for a in arguments if a != "--dry-run"]
     ours = [a for a in typed if parse(a).key in defaults]
     settings = assign(defaults, ours)
+    of_runs = {*OmegaConf.load(configs_dir() / "train.yaml"), *groups()}
+    for key in (parse(a).key for a in typed if a not in ours):
+        if key not in of_runs and difflib.get_close_matches(key, defaults, cutoff=0.75):
+            raise InputError(f"{key} is unknown; {nearest(key, {*defaults, *map(str, of_runs)})}")
     check_choice("engine", settings.engine, engines.ENGINES)
     passed = [a for a in typed if a not in ours]
     if settings.threads is not None:

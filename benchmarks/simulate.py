@@ -7,12 +7,12 @@ report and exits with 1 where a goal is missed in any cell: 95 % intervals cover
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from benchmarks import studies
 from benchmarks.studies import NOTHING, Row
@@ -94,12 +94,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.repeats < 2:
         parser.error("--repeats must be at least 2")
-    start, rows = time.monotonic(), []
-    for row in run(np.random.default_rng(0), options.repeats):
-        rows.append(row)
-        print(
-            f"{time.monotonic() - start:.0f} s: {row.what}, {row[1:5]}", end="\r", file=sys.stderr
-        )
+    figures = run(np.random.default_rng(0), options.repeats)
+    rows = [*tqdm(figures, "simulating", unit="cell", disable=None)]
     text = report(rows, options.repeats)
     print(text)
     if options.out:

@@ -162,6 +162,7 @@ def test_a_file_that_is_no_suite(changes: dict[str, object], said: str, tmp_path
     ("typed", "said"),
     [
         ("suite=smok", "suite=smok must be one of"),
+        ("suit=smoke", "suit is unknown; did you mean suite?"),
         ("suite=smoke engine=slurm", "engine=slurm must be one of local, ray"),
         ("suite=smoke epoch=3", "did you mean epochs"),
         ("suite=smoke dataset=folder dataset.path=nowhere", "nowhere is not a folder"),
