@@ -25,8 +25,9 @@ from benchmarks.suite import Absent, Suite, expand, read_suite
 from benchmarks.tasks import Outcome, Task
 from zoo.config import assign, parse
 from zoo.errors import InputError, check_choice, guard, nearest
+from zoo.pooling import pool
 from zoo.registry import configs_dir, groups
-from zoo.results import FILE, pool
+from zoo.results import FILE
 from zoo.signals import exiting
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from benchmarks.measure import ALONE, COMPUTED, applies, file_of
 from benchmarks.standings import Entry
-from zoo.results import SCORES, Run
+from zoo.pooling import Run
+from zoo.results import SCORES
 
 
 class Column(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.measure import ALONE, file_of
 from benchmarks.summaries.cost import summarize
-from zoo.results import Run
+from zoo.pooling import Run
 
 TITLES = {  # of the columns of a table: name, and how it is written
     "parameters": ("parameters", "{:,.0f}"),

@@ -12,7 +12,7 @@ from benchmarks.price import TITLES, price_of
 from benchmarks.standings import Standings, entries_of, standings
 from benchmarks.statistics import LEVEL, MIN_SEEDS
 from benchmarks.suite import Suite
-from zoo.results import Pooled
+from zoo.pooling import Pooled
 
 NOTE = f"""\
 Scores are means over seeds. Intervals of {LEVEL:.0%} are for the architecture: over other tracks by

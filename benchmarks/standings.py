@@ -30,7 +30,8 @@ from benchmarks.statistics import (
 )
 from zoo.datasets.base import encode_labels, units_of
 from zoo.metrics import PRIMARY, evaluate
-from zoo.results import SCORES, Pooled, Run, read_scores
+from zoo.pooling import Pooled, Run
+from zoo.results import SCORES, read_scores
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from leaderboard import between
 from leaderboard.submit import submit
 from leaderboard.table import make_table, to_markdown, write
 from zoo.errors import InputError, guard
-from zoo.results import FILE, pool
+from zoo.pooling import pool
+from zoo.results import FILE
 
 
 def find_runs(directories: Sequence[Path]) -> list[Path]:

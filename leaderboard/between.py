@@ -15,7 +15,7 @@ from benchmarks.standings import Entry, entries_of, track_values
 from benchmarks.statistics import LEVEL, MIN_SEEDS, pool_seed_variance
 from leaderboard.table import differences
 from zoo.errors import InputError, nearest
-from zoo.results import Pooled, pool
+from zoo.pooling import Pooled, pool
 
 
 def names_of(pooled: Sequence[Pooled]) -> dict[Path, str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import InputError
-from zoo.results import SCORES, Result, checked_run, write_result
+from zoo.pooling import checked_run
+from zoo.results import SCORES, Result, write_result
 
 RESULTS = Path(__file__).parent / "results"
 KEPT = (*SCORES.values(), "log.csv", "tuning.json", "measures")  # beside result.json

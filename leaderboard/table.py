@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import InputError
-from zoo.results import Audited, Hardware, Pooled, flat, recipe_config
+from zoo.pooling import Pooled
+from zoo.results import Audited, Hardware, flat, recipe_config
 
 SECONDARY = {False: ("macro_f1", "log_loss"), True: ("macro_roc_auc",)}  # by multi-label
 TOLD_APART = "told apart: "  # and what the two classes differ in

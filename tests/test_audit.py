@@ -18,8 +18,9 @@ from zoo.config import compose
 from zoo.errors import InputError
 from zoo.excerpts import sources
 from zoo.findings import Case, Finding
+from zoo.pooling import pool
 from zoo.prepare import decode_tracks, load_manifest
-from zoo.results import pool, read_result
+from zoo.results import read_result
 from zoo.train import main as train
 
 RATE = 16_000

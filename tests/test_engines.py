@@ -24,7 +24,8 @@ from benchmarks.measure import read, write
 from benchmarks.suite import expand, read_suite
 from benchmarks.tasks import LOCK, LOG, Outcome, Processes, Task, locked
 from tests.conftest import TINY_SYNTH, Run
-from zoo.results import FILE, SCORES, pool, read_result, write_result
+from zoo.pooling import pool
+from zoo.results import FILE, SCORES, read_result, write_result
 
 WAIT = 120  # s, at most, for what takes seconds
 

@@ -15,8 +15,9 @@ from zoo.datasets.base import Manifest
 from zoo.datasets.splits import with_splits
 from zoo.datasets.subsets import without
 from zoo.errors import InputError
+from zoo.pooling import Run
 from zoo.prepare import load_manifest
-from zoo.results import Run, read_result
+from zoo.results import read_result
 from zoo.train import main as train
 
 SPLITS = ["train"] * 6 + ["validation"] * 2 + ["test"] * 2

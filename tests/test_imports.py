@@ -18,7 +18,7 @@ STAGES = [  # from audio to the leaderboard; names of modules and packages
     ["zoo.backends"],
     ["zoo.model"],
     ["zoo.scores"],
-    ["zoo.metrics", "zoo.results"],
+    ["zoo.metrics", "zoo.results", "zoo.pooling"],
     ["leaderboard"],
 ]
 NO_TORCH = ("leaderboard", "zoo.results", "zoo.metrics", "zoo.config", "zoo.registry")

@@ -17,7 +17,8 @@ from leaderboard.table import make_table, to_markdown
 from zoo.datasets.base import Manifest
 from zoo.errors import InputError
 from zoo.metrics import evaluate
-from zoo.results import Costs, Hardware, Protocol, Result, pool, recipe_hash, write_result
+from zoo.pooling import pool
+from zoo.results import Costs, Hardware, Protocol, Result, recipe_hash, write_result
 from zoo.scores import write_scores
 
 CLASSES = ("funk", "jazz", "rock")

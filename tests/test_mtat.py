@@ -11,7 +11,8 @@ from test_datasets import column, refusal
 
 from zoo.datasets import mtat
 from zoo.datasets.splits import assign_folds
-from zoo.results import checked_run, read_result
+from zoo.pooling import checked_run
+from zoo.results import read_result
 from zoo.tags import TAGS
 
 OTHERS = [f"rare tag {i}" for i in range(188 - 50)]  # 188 tags in all

@@ -18,7 +18,8 @@ from leaderboard.__main__ import find_runs, main
 from leaderboard.submit import RESULTS, name_of, submit
 from tests.test_leaderboard import make_run, read
 from zoo.errors import InputError
-from zoo.results import pool, read_result
+from zoo.pooling import pool
+from zoo.results import read_result
 
 SEEDS = range(3)
 

@@ -62,6 +62,7 @@ def compose(name: str, arguments: Iterable[str] = ()) -> DictConfig:
     for group, choice in chosen.items():
         read_choice(group, choice)
     content = _compose_choices(name, [f"{group}={choice}" for group, choice in chosen.items()])
+    content.pop("kind", None)  # of the model: for tables, no setting
     content = _with_published(content)
     for group, values in known.values.items():
         if chosen.get(group) == known.choices.get(group, chosen.get(group)):

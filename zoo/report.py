@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from zoo import plots, runtime
 from zoo.evaluate import Measured, measure, with_thresholds
 from zoo.model import GenreModel
+from zoo.pooling import contrast_accuracy
 from zoo.results import (
     SCORES,
     Audited,
@@ -19,7 +20,6 @@ from zoo.results import (
     Hardware,
     Protocol,
     Result,
-    contrast_accuracy,
     read_result,
     recipe_hash,
     write_result,
