@@ -1,5 +1,6 @@
 """A finished run, opened to be measured further: its model on a device, and its data's audio."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,15 +36,16 @@ class Opened:
         return decode_tracks(load_manifest(self.config), self.config, self.model.sample_rate)
 
 
-def open_run(folder: Path) -> Opened:
+def open_run(folder: Path, arguments: Sequence[str] = ()) -> Opened:
     """Open a finished run with the threads and precision that it had, or on a device of another
-    name with the precision that suits that.
+    name with the precision that suits that; `arguments` such as dataset.path=DIR change its
+    configuration.
 
     Raises `InputError` for a folder that holds no valid result.
     """
     result = read_result(folder)
     defaults: Any = OmegaConf.to_container(compose("train"))
-    config = assign({**defaults, **result.config}, [])
+    config = assign({**defaults, **result.config}, arguments)
     runtime.keep_freed_memory()
     runtime.set_threads(result.threads)
     return Opened(folder, result, config, runtime.make_accelerator(precision_here(result)))

@@ -9,6 +9,8 @@ from benchmarks.measure import ALONE, file_of
 from benchmarks.summaries.cost import summarize
 from zoo.pooling import Run
 
+MILLION_SECONDS = 30e6  # of a million tracks of 30 s
+
 TITLES = {  # of the columns of a table: name, and how it is written
     "parameters": ("parameters", "{:,.0f}"),
     "macs": ("GMACs per 10 s", "{:.3g}"),
@@ -27,6 +29,7 @@ class Price:
     macs: float = np.nan  # 10⁹ multiply-accumulates of 10 s of audio
     latency_ms: float = np.nan  # of one clip, the median
     real_time: float = np.nan  # seconds of audio scored in a second, decoded beforehand
+    million_hours: float = np.nan  # to decode and score a million tracks of 30 s, one after another
     device: str = ""
 
     @property
@@ -38,28 +41,31 @@ class Price:
         """Say it in words."""
         words = f"{self.parameters:,.0f} parameters, {self.train_minutes:.1f} minutes of training"
         if np.isfinite(self.real_time):
-            words += f", scores audio {self.real_time:,.0f} times as fast as it plays"
-            words += f" ({self.device})"
+            words += f", scores audio {self.real_time:,.0f} times as fast as it plays; a million "
+            words += f"tracks of 30 s take {self.million_hours:,.0f} hours ({self.device})"
         return words
 
 
-def price_of(runs: Sequence[Run]) -> Price:
-    """Return the price of a recipe from its runs: the first CPU or GPU that was measured counts."""
+def price_of(runs: Sequence[Run], device: str | None = None) -> Price:
+    """Return the price of a recipe from its runs, by the first that was measured: on the `device`
+    ("cpu", or "gpu" for any), or on the one named last, which is a GPU where there was one."""
     costs = [run.result.costs for run in runs]
     minutes = float(np.median([c.wall_seconds for c in costs])) / 60
     measured = next((run for run in runs if file_of(run.folder, ALONE).exists()), None)
-    if measured is None:
+    table = summarize(measured.folder, measured.result) if measured else None
+    if table is not None and device is not None:
+        table = table[(table["what"] == "cpu") == (device == "cpu")]
+    if table is None or table.empty:
         return Price(costs[0].parameters, minutes)
-    table = summarize(measured.folder, measured.result)
-    device = table["what"].iloc[-1]
-    figures = table[table["what"] == device].set_index("figure")["value"]
+    name = table["what"].iloc[-1]
+    figures = table[table["what"] == name].set_index("figure")["value"]
     threads = int(table["threads"].iloc[-1])
-    where = f"{device}, {threads} thread{'s' * (threads > 1)}"
     return Price(
         figures["parameters"],
         minutes,
         figures["macs"] / 1e9,
         figures["latency_ms"],
         figures["real_time"],
-        where,
+        MILLION_SECONDS / figures["real_time_with_decoding"] / 3600,
+        f"{name}, {threads} thread{'s' * (threads > 1)}",
     )

@@ -12,6 +12,7 @@ from benchmarks.price import TITLES, price_of
 from benchmarks.standings import Standings, entries_of, standings
 from benchmarks.statistics import LEVEL, MIN_SEEDS
 from benchmarks.suite import Suite
+from zoo.markdown import cell
 from zoo.pooling import Pooled
 
 NOTE = f"""\
@@ -81,18 +82,24 @@ def side_by_side(rows: pd.DataFrame) -> str:
 def heading(one: Standings) -> str:
     """Return what a table is of."""
     entry = one.entries[0]
-    protocol, num_units = entry.runs[0].result.protocol, len(np.unique(entry.units))
+    protocol = entry.runs[0].result.protocol
     folds = sorted({str(run.result.protocol.fold) for run in entry.runs} - {"None"})
     of_folds = f", folds {', '.join(folds)}" if folds else ""
-    chance = "" if protocol.multilabel else f" (chance {1 / len(protocol.classes):.3f})"
-    lines = [
-        f"## {protocol.dataset}, split {protocol.split}{of_folds}",
-        f"{entry.seeds[0].num_tracks} test tracks, {num_units} independent units, "
-        f"{len(protocol.classes)} classes, by {entry.metric.replace('_', ' ')}{chance}.",
-    ]
+    lines = [f"## {cell(protocol.dataset)}, split {cell(protocol.split)}{of_folds}", facts(one)]
     if protocol.dataset.startswith("synth"):
         lines.append("*Sanity check: says nothing about real music.*")
     return "\n\n".join(lines)
+
+
+def facts(one: Standings) -> str:
+    """Return what was tested, and what ranks."""
+    entry = one.entries[0]
+    protocol, num_units = entry.runs[0].result.protocol, len(np.unique(entry.units))
+    chance = "" if protocol.multilabel else f" (chance {1 / len(protocol.classes):.3f})"
+    return (
+        f"{entry.seeds[0].num_tracks} test tracks, {num_units} independent units, "
+        f"{len(protocol.classes)} classes, by {entry.metric.replace('_', ' ')}{chance}."
+    )
 
 
 def markdown(rows: pd.DataFrame) -> str:
@@ -104,7 +111,7 @@ def markdown(rows: pd.DataFrame) -> str:
     shown = pd.DataFrame(
         {
             "rank": [span(*r) for r in zip(rows["rank_low"], rows["rank_high"], strict=True)],
-            "model": rows["model"].str.replace("|", "\\|"),
+            "model": rows["model"].map(cell),
             "tied": rows["tied_with_best"].map({True: "=", False: ""}),
             "seeds": rows["num_seeds"].astype(str),
             rows["metric"].iloc[0].replace("_", " "): rows["mean"].map("{:.3f}".format),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.errors import InputError
+from zoo.markdown import cell
 from zoo.pooling import Pooled
 from zoo.results import Audited, Hardware, flat, recipe_config
 
@@ -90,14 +91,14 @@ def _row(seeds: Sequence[Pooled]) -> dict[str, Any]:
         "parameters": first.costs.parameters,
         "clip_seconds": first.clip_seconds,
         "clips_per_second": np.median([r.costs.clips_per_second for r in results]),
-        "device": ", ".join(sorted({_device(r.hardware) for r in results})),
+        "device": ", ".join(sorted({device_of(r.hardware) for r in results})),
         "wall_seconds": np.median([r.costs.wall_seconds for r in results]),
-        **_audited([result.audit for result in results]),
+        **audited([result.audit for result in results]),
         **pd.DataFrame([one.contrasts for one in seeds]).mean().add_prefix(TOLD_APART),
     }
 
 
-def _audited(runs: Sequence[Audited | None]) -> dict[str, Any]:
+def audited(runs: Sequence[Audited | None]) -> dict[str, Any]:
     """Return the share of test tracks that the runs' audits warn of (NaN: there was none), and the
     kinds of what they found."""
     audits = [audit for audit in runs if audit is not None]
@@ -107,7 +108,8 @@ def _audited(runs: Sequence[Audited | None]) -> dict[str, Any]:
     return {"affected": affected, "audit": ", ".join(kinds)}
 
 
-def _device(hardware: Hardware) -> str:
+def device_of(hardware: Hardware) -> str:
+    """Return the processor, or the GPU."""
     return hardware.processor if hardware.device == "cpu" else hardware.device
 
 
@@ -151,7 +153,7 @@ def _section(rows: pd.DataFrame) -> str:
 def _warnings(rows: pd.DataFrame) -> str:
     """Return the footnote of the models that are marked."""
     found = dict.fromkeys(
-        f"{_cell(row['audit'])} ({row['affected']:.1%} of the test tracks)"
+        f"{cell(row['audit'])} ({row['affected']:.1%} of the test tracks)"
         for _, row in rows.iterrows()
     )
     return f"{MARK.strip()} The audit of the split warns of: {'; or '.join(found)}."
@@ -161,9 +163,9 @@ def _heading(row: pd.Series) -> str:
     folds = f", fold{'s' * (',' in row['folds'])} {row['folds']}" if row["folds"] else ""
     chance = "" if row["multilabel"] else f" (chance {row['chance']:.4f})"
     lines = [
-        f"## {_cell(row['dataset'])}, split {_cell(row['split'])}{folds}",
+        f"## {cell(row['dataset'])}, split {cell(row['split'])}{folds}",
         f"{row['num_tracks']} test tracks, {row['num_classes']} classes, "
-        f"evaluation {_cell(row['evaluation'])}, ranked by {_title(row['metric'])}{chance}; "
+        f"evaluation {cell(row['evaluation'])}, ranked by {_title(row['metric'])}{chance}; "
         f"protocol {row['protocol']}",
     ]
     if row["dataset"].startswith("synth"):
@@ -180,16 +182,11 @@ def _markdown(rows: pd.DataFrame, metric: str) -> str:
 
 
 def _cell_of(form: str) -> Callable[[Any], str]:
-    return lambda value: "" if pd.isna(value) else _cell(form.format(value))
+    return lambda value: "" if pd.isna(value) else cell(form.format(value))
 
 
 def _title(column: str) -> str:
-    return _cell(TITLES.get(column, column.removeprefix(TOLD_APART).replace("_", " ")))
-
-
-def _cell(text: str) -> str:
-    """Return text that cannot end a cell or a line of a Markdown table."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return cell(TITLES.get(column, column.removeprefix(TOLD_APART).replace("_", " ")))
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:

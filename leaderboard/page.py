@@ -1,0 +1,149 @@
+"""`index.html`: one page that opens from disk, with its data, styles, script and charts inside."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from benchmarks import report
+from benchmarks.statistics import LEVEL
+from leaderboard import charts, panels
+from leaderboard.board import Board, Section
+from leaderboard.details import details, hardware_of, most_confused
+from leaderboard.literature import Published, read_literature
+
+TEMPLATES = Path(__file__).with_name("templates")
+COSTS = {  # what the metric can be drawn against
+    "million_hours": "hours for a million tracks of 30 s",
+    "parameters": "parameters",
+    "macs": "GMACs per 10 s of audio",
+    "latency_ms": "milliseconds a clip",
+    "train_minutes": "minutes of training",
+}
+ROW = (  # of a protocol's table, for the page's script
+    *("name", "model", "frontend", "kind", "pretrained", "licence", "num_seeds", "mean", "low"),
+    *("high", "interval_of", "tied_with_best", "verified", *COSTS),
+)
+
+
+def render(board: Board) -> str:
+    """Return the page."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "span": report.span, "emphasis": emphasis}
+    sections = [section_of(section) for section in board.sections]
+    return environment.get_template("page.html").render(
+        sections=sections,
+        refused=len(board.refused),
+        efficiency=(efficiency := panels.efficiency(board.sections)),
+        literature=by_data_set(read_literature()),
+        costs=COSTS,
+        level=f"{LEVEL:.0%}",
+        data={
+            "sections": {one["id"]: one.pop("data") for one in sections},
+            "efficiency": efficiency,
+            "costs": COSTS,
+            "charts": charts.specifications(),
+        },
+        style=_part("page.css"),
+        script=_part("page.js"),
+        library=Markup(charts.library()),
+    )
+
+
+def _part(name: str) -> Markup:
+    return Markup((TEMPLATES / name).read_text("utf-8"))
+
+
+def section_of(section: Section) -> dict[str, Any]:
+    """Return what the template shows of a protocol, and `data` for the page's script."""
+    protocol, entries, metric = section.protocol, section.entries, section.shown.entries[0].metric
+    found = panels.measured(section)
+    best = entries[0]
+    return {
+        "id": best.seeds[0].group,
+        "dataset": protocol.dataset,
+        "split": protocol.split,
+        "is_real": section.is_real,
+        "facts": report.facts(section.shown),
+        "metric": metric.replace("_", " "),
+        "recommendation": section.recommendation,
+        "confused": "" if protocol.multilabel else most_confused(best),
+        "hardware": hardware_of([run for entry in entries for run in entry.runs]),
+        "priced_on": ", ".join(sorted(set(section.rows["device"]) - {""})),
+        "rows": section.rows.to_dict("records"),
+        "scale": scale(section.rows),
+        "tables": {name: _cells(table) for name, table in panels.tables(section, found).items()},
+        "data": _data(section, metric, found),
+    }
+
+
+def _data(section: Section, metric: str, found: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    drawn = {"robustness": panels.robustness, "length": panels.length}
+    return {
+        "metric": metric.replace("_", " "),
+        "classes": section.protocol.classes,
+        "rows": [{key: plain(row[key]) for key in ROW} for row in section.rows.to_dict("records")],
+        "details": [details(entry) for entry in section.entries],
+        "tracks": panels.tracks(section),
+        "pairs": panels.pairs(section),
+        "listening": panels.listening(found["listening"]) if "listening" in found else [],
+        **{k: draw(found[k], metric) if k in found else [] for k, draw in drawn.items()},
+    }
+
+
+def by_data_set(figures: Sequence[Published]) -> dict[str, list[Published]]:
+    """Return the figures of each data set."""
+    sets: dict[str, list[Published]] = {}
+    for figure in figures:
+        sets.setdefault(figure.dataset, []).append(figure)
+    return sets
+
+
+def scale(rows: pd.DataFrame) -> tuple[float, float]:
+    """Return what the bars of intervals begin and end with."""
+    low, high = float(rows["low"].min()), float(rows["high"].max())
+    return max(0.0, math.floor(10 * low) / 10), min(1.0, math.ceil(10 * high) / 10)
+
+
+def _cells(table: pd.DataFrame) -> dict[str, Any]:
+    rows = [
+        [name, *map(number, row)] for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return {"columns": ["model", *table.columns], "rows": rows}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number as it is read, and nothing for none."""
+    if value is None or pd.isna(value):
+        return ""
+    if math.isinf(value):
+        return "∞"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.{digits}g}"
+
+
+def emphasis(text: str) -> Markup:
+    """Return a sentence whose **words** are emphasised, everything in it escaped."""
+    parts = text.split("**")
+    marked = [
+        Markup("<strong>{}</strong>").format(p) if i % 2 else Markup.escape(p)
+        for i, p in enumerate(parts)
+    ]
+    return Markup("").join(marked)
+
+
+def plain(value: Any) -> Any:
+    """Return a value that JSON can hold: short numbers, and None for what was not measured."""
+    if isinstance(value, float):
+        return None if pd.isna(value) or math.isinf(value) else float(f"{value:.6g}")
+    return json.loads(json.dumps(value, default=lambda v: v.item()))

@@ -1,0 +1,138 @@
+"""What further measures and comparisons a protocol's section shows, ready for JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.comparing import Comparison, compare_checkpoints
+from benchmarks.panels import PANELS, panel, summaries
+from benchmarks.standings import Standings
+from leaderboard.board import Section
+from leaderboard.details import guesses
+from leaderboard.names import short_name
+
+MOST_COMPARED = 100  # entries of a protocol whose pairs the page has; `compare` has the others
+LISTENING = ("followed", "lured", "changed")
+
+
+def measured(section: Section) -> dict[str, pd.DataFrame]:
+    """Return the whole summary of each measure that was taken of any entry, by its name."""
+    tables = {name: summaries(name, section.entries) for name in PANELS}
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def tables(section: Section, found: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return a small table of each measure, a row for each entry."""
+    return {name: panel(name, table, section.entries) for name, table in found.items()}
+
+
+def robustness(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """Return the mean drop over seeds of each entry under each condition."""
+    drops = table[table["figure"] == f"{metric}_drop"]
+    musical = np.where(drops["panel"] == "music", " (music)", "")
+    return _means(drops.assign(what=drops["what"] + musical), what="y", value="x")
+
+
+def length(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """Return the mean metric over seeds of each entry by seconds heard, "all" last."""
+    levels = table[table["figure"] == metric]
+    order = levels["what"].str.extract(r"^([\d.]+)")[0].astype(float).fillna(np.inf)
+    levels = levels.assign(order=order).sort_values("order", kind="stable")
+    return _means(levels, what="x", value="y")
+
+
+def listening(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return for each entry, change and figure of `LISTENING` the mean over seeds."""
+    shown = table[table["figure"].isin(LISTENING)].dropna(subset="value")
+    means = shown.groupby(["figure", "what", "model"], sort=False)["value"].mean()
+    return _records(means.reset_index(), {"what": "y", "model": "x"})
+
+
+def _means(table: pd.DataFrame, what: str, value: str) -> list[dict[str, Any]]:
+    """Return the mean value of each model (`series`) at each `what`, under these names."""
+    means = table.groupby(["what", "model"], sort=False)["value"].mean()
+    return _records(means.reset_index(), {"what": what, "value": value, "model": "series"})
+
+
+def _records(table: pd.DataFrame, names: dict[str, str]) -> list[dict[str, Any]]:
+    text = table.rename(columns=names).to_json(orient="records", double_precision=4)
+    return json.loads(text)
+
+
+def efficiency(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """Return for each data set and test that was learned from several shares of the training
+    tracks the metric of each model at each share."""
+    curves: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for section in sections:
+        protocol = section.protocol
+        key = protocol.dataset, protocol.split, protocol.test_fingerprint
+        curves.setdefault(key, []).extend(_shares(section))
+    return [
+        {"dataset": dataset, "split": split, "points": sorted(points, key=lambda p: p["share"])}
+        for (dataset, split, _), points in curves.items()
+        if len({point["share"] for point in points}) > 1
+    ]
+
+
+def _shares(section: Section) -> Iterator[dict[str, Any]]:
+    for entry in section.entries:
+        share = entry.runs[0].result.config.get("dataset", {}).get("share") or 1.0
+        name = short_name(entry.runs[0].result)
+        yield {"series": name, "share": share, "x": f"{share:.0%}", "y": round(entry.mean, 4)}
+
+
+def tracks(section: Section) -> dict[str, Any] | None:
+    """Return the test tracks with their genres, and for each entry by how many of its seeds each
+    was recognised and what its first seed took it for, a sign a track; None with several labels."""
+    protocol = section.protocol
+    if protocol.multilabel:
+        return None
+    names, target_B, _ = guesses(section.entries[0].seeds[0])
+    return {
+        "names": names.tolist(),
+        "genres": target_B.tolist(),
+        "right": [_signs(entry.values.sum(0).astype(int)) for entry in section.entries],
+        "taken": [_signs(guesses(entry.seeds[0])[2]) for entry in section.entries],
+    }
+
+
+def _signs(numbers: np.ndarray) -> str:
+    """Return small numbers as a text of one sign each, "0" for 0 and on from there."""
+    return "".join(chr(ord("0") + number) for number in numbers)
+
+
+def pairs(section: Section) -> dict[str, list[float | None]]:
+    """Return what can be said of each two entries, by their places in the section's rows: of the
+    architectures difference, low, high, adjusted p-value (None: no claim), and of the first
+    checkpoints difference, low, high, p-value."""
+    found = {}
+    ranked = section.ranked
+    of_tracks = not section.protocol.multilabel
+    entries = section.entries[:MOST_COMPARED]
+    for i, a in enumerate(entries):
+        for j, b in enumerate(entries[:i]):
+            claims = _claim(ranked, j, i) if ranked else _none()
+            checkpoints = (
+                _said(c := compare_checkpoints(b.values[0], a.values[0], a.units), c.p_value)
+                if of_tracks
+                else _none()
+            )
+            found[f"{j}-{i}"] = [*claims, *checkpoints]
+    return found
+
+
+def _claim(ranked: Standings, i: int, j: int) -> list[float | None]:
+    comparison = ranked.comparisons.get((i, j))
+    return _said(comparison, ranked.p_values[i, j]) if comparison else _none()
+
+
+def _said(comparison: Comparison, p_value: float) -> list[float | None]:
+    values = comparison.difference, comparison.low, comparison.high, p_value
+    return [float(f"{value:.3g}") for value in values]
+
+
+def _none() -> list[float | None]:
+    return [None] * 4
