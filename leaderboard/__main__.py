@@ -1,20 +1,30 @@
-"""`python -m leaderboard show DIR...`: rank the runs in these folders.
+"""`python -m leaderboard COMMAND`: rank, compare, choose, and keep results that can be trusted.
 
-`compare A B DIR...` tells two models apart, or two runs; `power A B DIR...` says what would;
-`submit RUN...` adds runs to the results that the project keeps.
+show DIR...              tables of your own runs, best first
+build                    README.md, CSV, Parquet and the page index.html of the results kept
+choose                   the most accurate, or tied with it, that costs least
+compare A B, power A B   is A better than B; what would tell
+submit RUN..., verify RUN...   add runs to the results; score their weights again, so that they rank
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from leaderboard import between
+from leaderboard.board import Board, read_board
+from leaderboard.choose import choose, parse_size
+from leaderboard.kept import RESULTS
 from leaderboard.submit import submit
 from leaderboard.table import make_table, to_markdown, write
+from leaderboard.verify import verify
 from zoo.errors import InputError, guard
 from zoo.pooling import pool
 from zoo.results import FILE
+
+DEVICES = ("cpu", "gpu")
 
 
 def find_runs(directories: Sequence[Path]) -> list[Path]:
@@ -37,7 +47,7 @@ def find_runs(directories: Sequence[Path]) -> list[Path]:
 
 
 def show(directories: Sequence[Path], out: Path | None) -> None:
-    """Print the leaderboard of the runs in `directories`, and write it to the folder `out`."""
+    """Print the leaderboard of the runs in folders, and write it to the folder `out`."""
     folders = find_runs(directories)
     pooled = pool(folders, warn)
     if not pooled:
@@ -49,25 +59,62 @@ def show(directories: Sequence[Path], out: Path | None) -> None:
         print(f"wrote {out / 'leaderboard'}.md, .csv and .parquet", file=sys.stderr)
 
 
-def compare(a: str, b: str, directories: Sequence[Path]) -> None:
+def build_or_check(options: argparse.Namespace) -> int:
+    """Write a leaderboard's files, or say which are stale; 1 where one is, or is refused."""
+    from leaderboard.build import build, stale
+
+    board = _board(options.results)
+    if options.check:
+        wrong = stale(board, options.out)
+        for name in wrong:
+            print(f"{options.out / name} is stale; run `python -m leaderboard build`.")
+        return int(bool(wrong or board.refused))
+    for file in build(board, options.out):
+        print(f"wrote {file}")
+    return int(bool(board.refused))
+
+
+def _board(results: Path) -> Board:
+    board = read_board(results, warn)
+    for folder, reason in board.refused:
+        warn(f"{folder} is refused: {reason}")
+    return board
+
+
+def say_choice(options: argparse.Namespace) -> None:
+    """Print which row to take."""
+    limit = parse_size(options.max_params) if options.max_params else None
+    chosen = choose(_board(options.results), options.device, limit, options.dataset)
+    print("\n\n".join(chosen))
+
+
+def compare(options: argparse.Namespace) -> None:
     """Print whether two architectures differ, or, where a and b are runs, two checkpoints."""
+    a, b = options.a, options.b
     if all((Path(name) / FILE).is_file() for name in (a, b)):
         print(between.checkpoints(Path(a), Path(b), warn))
         return
-    found = between.protocols_with(a, b, find_runs(directories), warn)
+    found = between.protocols_with(a, b, find_runs(options.directories), warn)
     print("\n\n".join(between.architectures(*pair) for pair in found))
 
 
-def say_power(a: str, b: str, directories: Sequence[Path]) -> None:
+def say_power(options: argparse.Namespace) -> None:
     """Print how many tracks and seeds would tell two architectures apart."""
-    found = between.protocols_with(a, b, find_runs(directories), warn)
+    found = between.protocols_with(options.a, options.b, find_runs(options.directories), warn)
     print("\n\n".join(between.needed(*pair) for pair in found))
 
 
-def add(runs: Sequence[Path]) -> None:
+def add(options: argparse.Namespace) -> None:
     """Add runs to the results that are kept."""
-    for run in find_runs(runs):
-        print(f"{run} is now {submit(run)}")
+    for run in find_runs(options.directories):
+        print(f"{run} is now {submit(run, options.results, options.new_protocol)}")
+
+
+def confirm(options: argparse.Namespace) -> None:
+    """Score the weights of runs again."""
+    for run in find_runs(options.directories):
+        verified = verify(run, options.path, options.results)
+        print(f"{run}: verified, probabilities differ by {verified.largest_difference:g} at most")
 
 
 def warn(line: str) -> None:
@@ -75,36 +122,66 @@ def warn(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    shower = commands.add_parser("show", help="print tables of the runs in folders, best first")
-    shower.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="a run, or runs")
-    shower.add_argument(
-        "--out", type=Path, metavar="DIR", help="also write Markdown, CSV and Parquet there"
+COMMANDS: Mapping[str, tuple[str, Callable[[argparse.Namespace], int | None]]] = {
+    "show": (
+        "print tables of the runs in folders, best first",
+        lambda o: show(o.directories, o.out),
+    ),
+    "build": ("write the leaderboard of the results that are kept", build_or_check),
+    "choose": ("say which model to take", say_choice),
+    "compare": ("say whether two models differ", compare),
+    "power": ("say what would tell two models apart", say_power),
+    "submit": ("add runs to the results that are kept", add),
+    "verify": ("score the weights of submitted runs again, so that they rank", confirm),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    root = argparse.ArgumentParser(
+        prog="python -m leaderboard",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    pairs = {"compare": "say whether two models differ", "power": "say what would tell them apart"}
-    for name, about in pairs.items():
-        pair = commands.add_parser(name, help=about)
+    made = root.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    commands = {name: made.add_parser(name, help=about) for name, (about, _) in COMMANDS.items()}
+    folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    commands["show"].add_argument("directories", nargs="+", help="a run, or runs", **folder)
+    commands["show"].add_argument(
+        "--out", help="also write Markdown, CSV and Parquet there", **folder
+    )
+    for name in ("compare", "power"):
         for which in "ab":
-            pair.add_argument(
-                which, metavar=which.upper(), help="a model's name, or a run's folder"
-            )
-        default = [Path("runs")]
-        pair.add_argument("directories", type=Path, nargs="*", metavar="DIR", default=default)
-    adder = commands.add_parser("submit", help="add runs to the results that are kept")
-    adder.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="a run, or runs")
-    options = parser.parse_args(arguments)
-    if options.command == "submit":
-        add(options.directories)
-    elif options.command == "show":
-        show(options.directories, options.out)
-    else:
-        {"compare": compare, "power": say_power}[options.command](
-            options.a, options.b, options.directories
+            help_ = "a model's name, or a run's folder"
+            commands[name].add_argument(which, metavar=which.upper(), help=help_)
+        commands[name].add_argument("directories", nargs="*", default=[RESULTS], **folder)
+    for name in ("submit", "verify"):
+        commands[name].add_argument("directories", type=Path, nargs="+", metavar="RUN")
+    for name in ("build", "choose", "submit", "verify"):
+        commands[name].add_argument(
+            "--results", default=RESULTS, help="a folder of results, such as runs", **folder
         )
+    commands["build"].add_argument(
+        "--out", default=RESULTS.parent, help="where the files go", **folder
+    )
+    commands["build"].add_argument(
+        "--check", action="store_true", help="write nothing; fail if the files are stale"
+    )
+    commands["choose"].add_argument("--max-params", metavar="N", help="parameters, such as 5M")
+    commands["choose"].add_argument("--device", choices=DEVICES, help="that it must be fast on")
+    commands["choose"].add_argument("--dataset", metavar="NAME", help="the data most like yours")
+    commands["submit"].add_argument(
+        "--new-protocol", action="store_true", help="runs of data or splits not there yet"
+    )
+    commands["verify"].add_argument("--path", help="where the data set lies here", **folder)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    options = parser().parse_args(arguments)
+    return COMMANDS[options.command][1](options) or 0
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(lambda: sys.exit(main()))

@@ -13,23 +13,9 @@ from benchmarks.comparing import Comparison, compare_architectures, compare_chec
 from benchmarks.power import power
 from benchmarks.standings import Entry, entries_of, track_values
 from benchmarks.statistics import LEVEL, MIN_SEEDS, pool_seed_variance
-from leaderboard.table import differences
+from leaderboard.names import names_of
 from zoo.errors import InputError, nearest
-from zoo.pooling import Pooled, pool
-
-
-def names_of(pooled: Sequence[Pooled]) -> dict[Path, str]:
-    """Return what the runs' recipes are called: model and front end, and where several share those,
-    what sets them apart."""
-    recipes = {one.runs[0].result.recipe: one.runs[0].result for one in pooled}
-    names = {}
-    for recipe, result in recipes.items():
-        same = [
-            r for r in recipes.values() if (r.model, r.frontend) == (result.model, result.frontend)
-        ]
-        apart = differences([r.config for r in same])[same.index(result)]
-        names[recipe] = f"{result.model} {result.frontend} {apart}".strip()
-    return {run.folder: names[run.result.recipe] for one in pooled for run in one.runs}
+from zoo.pooling import pool
 
 
 def protocols_with(

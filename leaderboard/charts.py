@@ -9,6 +9,8 @@ from typing import Any
 import altair as alt
 
 ROWS = alt.NamedData("rows")
+FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
+NAME: dict[str, Any] = {"dy": -7, "clip": True, "limit": 170}
 COLOR = alt.Color("series:N", title=None, sort=None, scale=alt.Scale(scheme="tableau10"))
 
 
@@ -41,7 +43,9 @@ def _cost() -> alt.LayerChart:
     points = base.mark_point(filled=True, size=90, opacity=1).encode(
         score, alt.Color("kind:N", title="kind"), alt.Shape("kind:N", title="kind"), tooltip=tooltip
     )
-    names = base.mark_text(align="left", dx=8, dy=-7).encode(score, text="label:N")
+    left = base.transform_filter("datum.side == 'left'").mark_text(align="right", dx=-8, **NAME)
+    right = base.transform_filter("datum.side == 'right'").mark_text(align="left", dx=8, **NAME)
+    names = left.encode(score, text="label:N") + right.encode(score, text="label:N")
     front = (
         base.transform_window(
             best="max(mean)",
@@ -53,7 +57,10 @@ def _cost() -> alt.LayerChart:
         .encode(score)
     )
     return (interval + front + points + names).properties(
-        width="container", height=340, description="__y__ against __x__, with the Pareto front"
+        width="container",
+        autosize=FIT,
+        height=340,
+        description="__y__ against __x__, with the Pareto front",
     )
 
 
@@ -65,7 +72,7 @@ def _lines() -> alt.LayerChart:
         tooltip=["series:N", "x:O", "y:Q"],
     )
     return (base.mark_line() + base.mark_point(filled=True, size=50)).properties(
-        width="container", height=240, description="__y__ against __x__"
+        width="container", autosize=FIT, height=240, description="__y__ against __x__"
     )
 
 
@@ -79,7 +86,9 @@ def _dots() -> alt.Chart:
             COLOR,
             tooltip=["series:N", "y:N", "x:Q"],
         )
-        .properties(width="container", height=alt.Step(20), description="__x__ by condition")
+        .properties(
+            width="container", autosize=FIT, height=alt.Step(20), description="__x__ by condition"
+        )
     )
 
 
@@ -95,5 +104,8 @@ def _heat() -> alt.LayerChart:
     white = alt.condition("datum.value > 0.5", alt.value("white"), alt.value("black"))
     numbers = base.mark_text(fontSize=11).encode(text="text:N", color=white)
     return (cells + numbers).properties(
-        width="container", height=alt.Step(24), description="__value__ of __y__ by __x__"
+        width="container",
+        autosize=FIT,
+        height=alt.Step(24),
+        description="__value__ of __y__ by __x__",
     )

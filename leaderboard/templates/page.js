@@ -21,10 +21,11 @@
   const seedsRight = (sign) => sign.charCodeAt(0) - 48;
 
   function table(columns, rows) {
+    const isNumber = columns.map((_, place) => place > 0 && rows.every((row) => typeof row[place] === "number" || /^[-+\d.]*$/.test(row[place])));
     const cell = (value, place) => place === 0
       ? element("th", { scope: "row" }, String(value))
-      : element("td", { className: typeof value === "number" || /^[-+\d.]*$/.test(value) ? "number" : "" }, String(value));
-    const head = element("tr", {}, ...columns.map((name) => element("th", { scope: "col" }, name)));
+      : element("td", { className: isNumber[place] ? "number" : "" }, String(value));
+    const head = element("tr", {}, ...columns.map((name, place) => element("th", { scope: "col", className: isNumber[place] ? "number" : "" }, name)));
     const body = rows.map((row) => element("tr", {}, ...row.map(cell)));
     const inner = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
     return element("div", { className: "scroll", tabIndex: 0 }, inner);
@@ -46,6 +47,8 @@
     const text = JSON.stringify(DATA.charts[name])
       .replace(/__(x|y|value)__/g, (_, key) => (titles[key] ?? "").replace(/["\\]/g, ""));
     const specification = { ...JSON.parse(text), datasets: { rows } };
+    const step = specification.height.step; // of charts with a line for each y
+    if (step) specification.height = step * new Set(rows.map((row) => row.y)).size;
     const options = { actions: false, renderer: "svg", config: theme() };
     return vegaEmbed(place, specification, options).catch((error) => {
       place.textContent = `This chart could not be drawn: ${error.message}`;
@@ -133,6 +136,8 @@
       cost: (place) => {
         const points = shown().map((row, i) => ({ ...data.rows[row], cost: data.rows[row][cost.value], label: i < MOST_SERIES ? data.rows[row].name : "" }));
         const known = points.filter((point) => point.cost !== null && point.cost > 0);
+        const middle = Math.sqrt(Math.min(...known.map((point) => point.cost)) * Math.max(...known.map((point) => point.cost)));
+        for (const point of known) point.side = point.cost > middle ? "left" : "right";
         if (!known.length) { place.replaceChildren("This was not measured for any of these rows."); return; }
         draw(place, "cost", known, { x: DATA.costs[cost.value], y: data.metric });
       },
