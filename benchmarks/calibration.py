@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zoo.errors import InputError
-from zoo.metrics import calibration_bins, expected_calibration_error
+from zoo.metrics import calibration_bins
 
 SMALLEST = 1e-12  # a probability of 0 is taken for so much: its logarithm is finite
 HOTTEST = 100.0  # the temperature lies between this and its inverse
@@ -141,8 +141,10 @@ def if_honest(confidence_N: np.ndarray) -> Error:
     """Return the mean calibration error of decisions that are right as often as they say, and the
     range of 95 % of such errors, decisions independent; the same for the same confidences."""
     confidence_N, random = np.sort(confidence_N), np.random.default_rng(0)
+    first = [rows[0] for rows in calibration_bins(confidence_N) if len(rows)]
     draws = (random.random(len(confidence_N)) < confidence_N for _ in range(SIMULATIONS))
-    errors = [expected_calibration_error(right_N, confidence_N) for right_N in draws]
+    gaps = (np.add.reduceat(right_N - confidence_N, first) for right_N in draws)
+    errors = [np.abs(gap_C).sum() / len(confidence_N) for gap_C in gaps]
     return Error(float(np.mean(errors)), *np.quantile(errors, [0.025, 0.975]).tolist())
 
 

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -28,11 +29,7 @@ def command_of(config: Mapping[str, Any]) -> str:
         if (name := config.get(group, {}).get("name")) in choices(group)
         and USUAL.get(group) != name
     ]
-    try:
-        usual: Any = OmegaConf.to_container(compose("train", chosen))
-    except InputError:
-        usual = {}
-    given, defaults = flat(config), flat(usual)
+    given, defaults = flat(config), flat(_usual(*chosen))
     names = {f"{group}.name" for group in groups()}
     typed = [
         f"{'' if key in defaults else '+'}{key}={_typed(value)}"
@@ -43,6 +40,15 @@ def command_of(config: Mapping[str, Any]) -> str:
     ]
     place = ["dataset.path=DIR"] if "dataset.path" in given else []
     return " ".join(["python -m zoo.train", *map(shlex.quote, [*chosen, *place, *typed])])
+
+
+@cache
+def _usual(*chosen: str) -> dict[str, Any]:
+    """Return the configuration of these choices; nothing where they cannot be made together."""
+    try:
+        return OmegaConf.to_container(compose("train", chosen))  # type: ignore[return-value]
+    except InputError:
+        return {}
 
 
 def _typed(value: object) -> str:
