@@ -119,10 +119,9 @@ def test_what_was_measured_is_the_price(tmp_path: Path) -> None:
     write_table(file_of(tmp_path / "good0", "cost"), costs)
     price = price_of(one.entries[0].runs)
     assert (price.macs, price.latency_ms, price.real_time) == (2.0, 20.0, 400.0)
-    assert (
-        "scores audio 400 times as fast as it plays; a million tracks of 30 s take 42 hours (cpu, 1 thread)"
-        in recommendation(one)
-    )
+    said = recommendation(one)
+    assert "scores audio 400 times as fast as it plays" in said
+    assert "a million tracks of 30 s take 42 hours (cpu, 1 thread)" in said  # half of it decoding
 
 
 def test_one_that_is_better_than_all_is_recommended_outright(tmp_path: Path) -> None:
@@ -218,10 +217,10 @@ def test_compare_checkpoints_by_mcnemar(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_names_that_are_none_or_several(tmp_path: Path) -> None:
-    field(tmp_path, good=0.9)
-    for seed in SEEDS:
-        other = {"optimizer": {"lr": 0.1}}
-        make_run(tmp_path / f"x{seed}", seed=seed, model="good", skill=0.8, config=other)
+    for rate in (0.1, 0.2):
+        for seed in SEEDS:
+            config = {"optimizer": {"lr": rate}}
+            make_run(tmp_path / f"{rate}{seed}", seed=seed, model="good", config=config)
     folders = find_runs([tmp_path])
     with pytest.raises(InputError, match=r"'god' is none of the models .* did you mean good"):
         between.protocols_with("god", "good", folders, fail)
