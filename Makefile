@@ -3,7 +3,7 @@ PYTHON ?= python3
 CONSTRAINTS ?= -c constraints.txt
 BIN := .venv/bin
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check browser clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -19,11 +19,16 @@ demo: .venv/ready  ## train both models on the embedded data set and rank them
 # two processes, because much of a test is waiting for the program that it runs
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
-test: .venv/ready
+test: .venv/ready browser
 	$(TEST)
 
-test-all: .venv/ready
+test-all: .venv/ready browser
 	$(TEST) -m ""
+
+browser:  ## for the tests of the leaderboard's page, which are skipped without
+	@command -v chromium google-chrome > /dev/null || { \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium > /dev/null; } \
+		|| echo "no Chromium, and none could be installed: the tests of the page will be skipped"
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -61,11 +61,13 @@ def read_kept(results: Path = RESULTS) -> Kept:
     for folder in _folders(results):
         try:
             run = _accepted(folder, known)
-            if (same := runs.setdefault(run_id(run.result), run)) is not run:
+            may_rank = known is None or _is_verified(folder)
+            if same := runs.get(name := run_id(run.result)):
                 raise InputError(
                     f"{same.folder} is of the same protocol, recipe and seed: a duplicate."
                 )
-            if known is None or _is_verified(folder):
+            runs[name] = run
+            if may_rank:
                 ranked.add(folder)
         except ValueError as error:
             refused.append(Refused(folder, str(error)))

@@ -41,12 +41,13 @@ def render(board: Board) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "span": report.span, "emphasis": emphasis}
-    sections = [section_of(section) for section in board.sections]
+    literature = read_literature()
+    sections = [section_of(section, literature) for section in board.sections]
     return environment.get_template("page.html").render(
         sections=sections,
         refused=len(board.refused),
         efficiency=(efficiency := panels.efficiency(board.sections)),
-        literature=by_data_set(read_literature()),
+        literature=by_data_set(literature),
         costs=COSTS,
         level=f"{LEVEL:.0%}",
         data={
@@ -65,15 +66,14 @@ def _part(name: str) -> Markup:
     return Markup((TEMPLATES / name).read_text("utf-8"))
 
 
-def section_of(section: Section) -> dict[str, Any]:
+def section_of(section: Section, literature: Sequence[Published]) -> dict[str, Any]:
     """Return what the template shows of a protocol, and `data` for the page's script."""
     protocol, entries, metric = section.protocol, section.entries, section.shown.entries[0].metric
     found = panels.measured(section)
     best = entries[0]
     return {
         "id": best.seeds[0].group,
-        "dataset": protocol.dataset,
-        "split": protocol.split,
+        "title": title_of(section),
         "is_real": section.is_real,
         "facts": report.facts(section.shown),
         "metric": metric.replace("_", " "),
@@ -83,9 +83,17 @@ def section_of(section: Section) -> dict[str, Any]:
         "priced_on": ", ".join(sorted(set(section.rows["device"]) - {""})),
         "rows": section.rows.to_dict("records"),
         "scale": scale(section.rows),
+        "published": [f for f in literature if (f.dataset, f.metric) == (protocol.dataset, metric)],
         "tables": {name: _cells(table) for name, table in panels.tables(section, found).items()},
+        "details": [details(entry) for entry in entries],
         "data": _data(section, metric, found),
     }
+
+
+def title_of(section: Section) -> str:
+    """Return what a section is called; no other of the same page is called so."""
+    protocol, tracks = section.protocol, section.shown.entries[0].seeds[0].num_tracks
+    return f"{protocol.dataset}, split {protocol.split}, {tracks} test tracks"
 
 
 def _data(section: Section, metric: str, found: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -94,7 +102,6 @@ def _data(section: Section, metric: str, found: Mapping[str, pd.DataFrame]) -> d
         "metric": metric.replace("_", " "),
         "classes": section.protocol.classes,
         "rows": [{key: plain(row[key]) for key in ROW} for row in section.rows.to_dict("records")],
-        "details": [details(entry) for entry in section.entries],
         "tracks": panels.tracks(section),
         "pairs": panels.pairs(section),
         "listening": panels.listening(found["listening"]) if "listening" in found else [],

@@ -13,8 +13,14 @@ from zoo.errors import InputError
 from zoo.registry import choices
 
 SHIPPED = ("smoke", "synth", "frontends", "gtzan", "fma_small", "mtat", "jamendo_genre")
-SHIPPED += ("pretrained", "groove", "leak")
-AT_HAND = ("smoke", "synth", "frontends", "leak")  # they need no data but the project's own
+SHIPPED += ("pretrained", "groove", "leak", "efficiency")
+AT_HAND = (
+    "smoke",
+    "synth",
+    "frontends",
+    "leak",
+    "efficiency",
+)  # they need no data but the project's own
 
 
 def jobs_of(suite: str, *typed: str, folder: Path = Path("runs")) -> list[Job]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from zoo.errors import InputError
 from zoo.metrics import PRIMARY
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 FILE = "result.json"
 SCORES = {"test": "scores.parquet", "validation": "scores_validation.parquet"}
 IDENTITY = ("track", "label", "artist", "group")  # columns of the scores beside `p:<class>`
@@ -86,7 +86,7 @@ class Audited(Strict):
 class Result(Strict):
     """One run, as `result.json` holds it."""
 
-    schema_version: int = SCHEMA
+    schema_version: Literal[1] = SCHEMA
     model: str
     frontend: str
     protocol: Protocol

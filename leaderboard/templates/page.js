@@ -44,6 +44,7 @@
   }
 
   function draw(place, name, rows, titles) {
+    if (!rows.length) { place.replaceChildren("Nothing was measured here for these rows."); return; }
     const text = JSON.stringify(DATA.charts[name])
       .replace(/__(x|y|value)__/g, (_, key) => (titles[key] ?? "").replace(/["\\]/g, ""));
     const specification = { ...JSON.parse(text), datasets: { rows } };
@@ -126,10 +127,12 @@
     filters.addEventListener("submit", (event) => event.preventDefault());
     body.addEventListener("click", (event) => {
       const button = event.target.closest(".open");
-      if (button) openRow(data, Number(button.closest("tr").dataset.row));
+      if (button) openRow(data, detailsOf(root.id), Number(button.closest("tr").dataset.row));
     });
 
     const cost = root.querySelector(".cost");
+    const isMeasured = (name) => data.rows.some((row) => row[name] !== null);
+    [...cost.options].filter((option) => !isMeasured(option.value)).forEach((option) => option.remove());
     const figure = root.querySelector(".figure");
     const ofFirst = (points) => { const names = first(); return points.filter((point) => names.has(point.series ?? point.x)); };
     const drawings = {
@@ -138,7 +141,6 @@
         const known = points.filter((point) => point.cost !== null && point.cost > 0);
         const middle = Math.sqrt(Math.min(...known.map((point) => point.cost)) * Math.max(...known.map((point) => point.cost)));
         for (const point of known) point.side = point.cost > middle ? "left" : "right";
-        if (!known.length) { place.replaceChildren("This was not measured for any of these rows."); return; }
         draw(place, "cost", known, { x: DATA.costs[cost.value], y: data.metric });
       },
       robustness: (place) => draw(place, "dots", ofFirst(data.robustness), { x: `drop in ${data.metric}` }),
@@ -157,9 +159,11 @@
   const labelled = (points) => points.map((point) => ({ ...point, text: point.value.toFixed(2) }));
 
   // ---- an opened row
-  function openRow(data, place) {
+  const parsed = {}; // of each section, when its first row is opened
+  const detailsOf = (id) => (parsed[id] ??= JSON.parse(document.getElementById(`details-${id}`).textContent));
+  function openRow(data, all, place) {
     const row = data.rows[place];
-    const details = data.details[place];
+    const details = all[place];
     const content = document.getElementById("row-content");
     const dialog = document.getElementById("row");
     document.getElementById("row-title").textContent = row.name;
