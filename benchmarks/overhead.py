@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
@@ -51,11 +52,8 @@ def in_suite(folder: Path, arguments: Sequence[str]) -> tuple[float, float]:
         waited += sum(outcome.seconds for outcome in outcomes)
         return outcomes
 
-    engines.run_local = watched
-    try:
+    with patch.object(engines, "run_local", watched):
         total = seconds(partial(harness.main, [*settings, *arguments]))
-    finally:
-        engines.run_local = run_local
     return total, waited
 
 
@@ -69,8 +67,8 @@ def main() -> None:
     start = seconds(partial(call, "benchmarks", "--help"))
     own = start + total - waited
     print(
-        f"{len(SEEDS)} runs of {alone / len(SEEDS):.0f} s: by the harness {start + total:.1f} s, by "
-        f"bare commands {alone:.1f} s, ratio {(start + total) / alone:.3f}\n"
+        f"{len(SEEDS)} runs of {alone / len(SEEDS):.0f} s: by the harness {start + total:.1f} s, "
+        f"by bare commands {alone:.1f} s, ratio {(start + total) / alone:.3f}\n"
         f"of its own the harness took {own:.2f} s, {own / alone:.2%} of the bare commands "
         f"(asked <= {MOST:.0%})"
     )
