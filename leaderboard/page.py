@@ -43,6 +43,10 @@ def render(board: Board) -> str:
     environment.filters |= {"number": number, "span": report.span, "emphasis": emphasis}
     literature = read_literature()
     sections = [section_of(section, literature) for section in board.sections]
+    titles = [one["title"] for one in sections]
+    for one in sections:
+        if titles.count(one["title"]) > 1:
+            one["title"] += f", protocol {one['id']}"
     return environment.get_template("page.html").render(
         sections=sections,
         refused=len(board.refused),
@@ -91,9 +95,12 @@ def section_of(section: Section, literature: Sequence[Published]) -> dict[str, A
 
 
 def title_of(section: Section) -> str:
-    """Return what a section is called; no other of the same page is called so."""
-    protocol, tracks = section.protocol, section.shown.entries[0].seeds[0].num_tracks
-    return f"{protocol.dataset}, split {protocol.split}, {tracks} test tracks"
+    """Return what was measured on what."""
+    protocol, entry = section.protocol, section.shown.entries[0]
+    share = entry.runs[0].result.config.get("dataset", {}).get("share")
+    learned = f", learned from {share:.0%} of the training tracks" if share else ""
+    tracks = entry.seeds[0].num_tracks
+    return f"{protocol.dataset}, split {protocol.split}, {tracks} test tracks{learned}"
 
 
 def _data(section: Section, metric: str, found: Mapping[str, pd.DataFrame]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What further measures and comparisons a protocol's section shows, ready for JSON."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,15 @@ import pandas as pd
 
 from benchmarks.comparing import Comparison, compare_checkpoints
 from benchmarks.panels import PANELS, panel, summaries
-from benchmarks.standings import Standings
+from benchmarks.standings import Entry, Standings
 from leaderboard.board import Section
 from leaderboard.details import guesses
 from leaderboard.names import short_name
+from zoo.results import recipe_hash
 
 MOST_COMPARED = 100  # entries of a protocol whose pairs the page has; `compare` has the others
 LISTENING = ("followed", "lured", "changed")
+NO_CLAIM: list[float | None] = [None] * 4
 
 
 def measured(section: Section) -> dict[str, pd.DataFrame]:
@@ -63,25 +66,35 @@ def _records(table: pd.DataFrame, names: dict[str, str]) -> list[dict[str, Any]]
 
 
 def efficiency(sections: Sequence[Section]) -> list[dict[str, Any]]:
-    """Return for each data set and test that was learned from several shares of the training
-    tracks the metric of each model at each share."""
-    curves: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    """Return for each test the metric of each recipe that learned from several shares of the
+    training tracks, all else being the same."""
+    curves: dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]] = {}
     for section in sections:
         protocol = section.protocol
         key = protocol.dataset, protocol.split, protocol.test_fingerprint
-        curves.setdefault(key, []).extend(_shares(section))
+        for entry in section.entries:
+            recipe, point = _share(entry)
+            curves.setdefault(key, {}).setdefault(recipe, []).append(point)
+    several = {key: [p for p in recipes.values() if len(p) > 1] for key, recipes in curves.items()}
     return [
-        {"dataset": dataset, "split": split, "points": sorted(points, key=lambda p: p["share"])}
-        for (dataset, split, _), points in curves.items()
-        if len({point["share"] for point in points}) > 1
+        {"dataset": dataset, "split": split, "points": sorted(chain(*found), key=_by_share)}
+        for (dataset, split, _), found in several.items()
+        if found
     ]
 
 
-def _shares(section: Section) -> Iterator[dict[str, Any]]:
-    for entry in section.entries:
-        share = entry.runs[0].result.config.get("dataset", {}).get("share") or 1.0
-        name = short_name(entry.runs[0].result)
-        yield {"series": name, "share": share, "x": f"{share:.0%}", "y": round(entry.mean, 4)}
+def _share(entry: Entry) -> tuple[str, dict[str, Any]]:
+    """Return what identifies a recipe but for its share of the tracks, and the point it gives."""
+    result = entry.runs[0].result
+    dataset = result.config.get("dataset", {})
+    share = dataset.get("share") or 1.0
+    recipe = recipe_hash({**result.config, "dataset": {**dataset, "share": None}})
+    point = {"series": short_name(result), "x": f"{share:.0%}", "y": round(entry.mean, 4)}
+    return f"{result.model} {recipe}", {**point, "share": share}
+
+
+def _by_share(point: dict[str, Any]) -> float:
+    return point["share"]
 
 
 def tracks(section: Section) -> dict[str, Any] | None:
@@ -108,31 +121,27 @@ def pairs(section: Section) -> dict[str, list[float | None]]:
     """Return what can be said of each two entries, by their places in the section's rows: of the
     architectures difference, low, high, adjusted p-value (None: no claim), and of the first
     checkpoints difference, low, high, p-value."""
-    found = {}
-    ranked = section.ranked
-    of_tracks = not section.protocol.multilabel
-    entries = section.entries[:MOST_COMPARED]
-    for i, a in enumerate(entries):
-        for j, b in enumerate(entries[:i]):
-            claims = _claim(ranked, j, i) if ranked else _none()
-            checkpoints = (
-                _said(c := compare_checkpoints(b.values[0], a.values[0], a.units), c.p_value)
-                if of_tracks
-                else _none()
-            )
-            found[f"{j}-{i}"] = [*claims, *checkpoints]
-    return found
+    entries = enumerate(section.entries[:MOST_COMPARED])
+    return {
+        f"{i}-{j}": [*_claim(section.ranked, i, j), *_checkpoints(section, a, b)]
+        for (i, a), (j, b) in combinations(entries, 2)
+    }
 
 
-def _claim(ranked: Standings, i: int, j: int) -> list[float | None]:
-    comparison = ranked.comparisons.get((i, j))
-    return _said(comparison, ranked.p_values[i, j]) if comparison else _none()
+def _claim(ranked: Standings | None, i: int, j: int) -> list[float | None]:
+    comparison = ranked.comparisons.get((i, j)) if ranked else None
+    if ranked is None or comparison is None:
+        return NO_CLAIM
+    return _said(comparison, ranked.p_values[i, j])
+
+
+def _checkpoints(section: Section, a: Entry, b: Entry) -> list[float | None]:
+    if section.protocol.multilabel:  # a track is neither right nor wrong
+        return NO_CLAIM
+    comparison = compare_checkpoints(a.values[0], b.values[0], a.units)
+    return _said(comparison, comparison.p_value)
 
 
 def _said(comparison: Comparison, p_value: float) -> list[float | None]:
     values = comparison.difference, comparison.low, comparison.high, p_value
     return [float(f"{value:.3g}") for value in values]
-
-
-def _none() -> list[float | None]:
-    return [None] * 4

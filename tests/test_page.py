@@ -18,6 +18,7 @@ from leaderboard import page as pages
 from leaderboard import panels
 from leaderboard.board import Board, Section, read_board
 from leaderboard.kept import RESULTS
+from leaderboard.literature import read_literature
 from tests.runs import make_run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -236,6 +237,54 @@ def test_markup_in_names_is_shown_as_text(browser: Browser, tmp_path: Path) -> N
     opened.all_sections()
     assert opened.page.evaluate("window.hacked") is None
     assert opened.page.locator("img").count() == 0 and opened.said == []
+    opened.page.context.close()
+
+
+def test_figures_of_others_are_grey_and_never_ranked(browser: Browser, tmp_path: Path) -> None:
+    for seed in SEEDS:
+        for model, skill in [("good", 0.9), ("bad", 0.2)]:
+            make_run(tmp_path / "runs" / f"{model}{seed}", seed, model, skill=skill)
+    file = tmp_path / "index.html"
+    file.write_text(pages.render(read_board(tmp_path / "runs")), "utf-8")
+    opened = open_page(browser, file)
+    section = first_section(opened)
+    figures = [f for f in read_literature() if (f.dataset, f.metric) == ("gtzan", "accuracy")]
+    rows = section.locator(".ranking .literature tr")
+    assert rows.count() == len(figures) > 0
+    assert rows.first.locator("td").first.inner_text() == ""
+    assert rows.first.locator("a").get_attribute("href") == figures[0].url
+    grey = "element => getComputedStyle(element.closest('tr')).color"
+    measured = section.locator("[data-row] td").first.evaluate(grey)
+    assert rows.first.locator("td").first.evaluate(grey) != measured
+    section.locator("th", has_text="accuracy").first.locator("button").click()
+    assert section.locator(".ranking tr").last.locator("th").inner_text() == figures[-1].model
+    opened.page.context.close()
+
+
+def test_data_efficiency_joins_what_differs_in_the_share_alone(
+    browser: Browser, tmp_path: Path
+) -> None:
+    shares = {0.1: 0.2, 0.5: 0.5, None: 0.9}
+    for share, skill in shares.items():
+        for epochs in (3, 30) if share is None else (3,):
+            config = {"epochs": epochs, "dataset": {"fold": None, "share": share}}
+            learned = f"learned from {share}"
+            folder = tmp_path / "runs" / f"{share} {epochs}"
+            make_run(folder, skill=skill, config=config, train_fingerprint=learned)
+    board = read_board(tmp_path / "runs")
+    (curve,) = panels.efficiency(board.sections)
+    assert [point["x"] for point in curve["points"]] == ["10%", "50%", "100%"]
+    means = {s.rows["mean"].iloc[i] for s in board.sections for i in range(len(s.rows))}
+    assert {point["y"] for point in curve["points"]} < {round(mean, 4) for mean in means}
+    file = tmp_path / "index.html"
+    file.write_text(pages.render(board), "utf-8")
+    opened = open_page(browser, file)
+    opened.all_sections()
+    points = opened.page.locator("#efficiency svg g.mark-symbol.role-mark path")
+    expect(points).to_have_count(3)
+    titles = opened.page.locator("section.protocol h2").all_inner_texts()
+    assert len(set(titles)) == len(titles) == 3
+    assert opened.said == []
     opened.page.context.close()
 
 
