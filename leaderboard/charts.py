@@ -31,7 +31,8 @@ def library() -> str:
 
 
 def _cost() -> alt.LayerChart:
-    """The metric against a cost, with intervals, and the front: no other is cheaper and better."""
+    """The metric against a cost, with intervals, and the front of those about which there are
+    claims: no other of them is cheaper and better."""
     base = alt.Chart(ROWS).encode(
         alt.X("cost:Q", title="__x__", scale=alt.Scale(type="log", nice=False, padding=20)),
     )
@@ -40,14 +41,20 @@ def _cost() -> alt.LayerChart:
     interval = base.mark_rule(opacity=0.35).encode(
         alt.Y("low:Q", title="__y__"), alt.Y2("high:Q"), tooltip=tooltip
     )
-    points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        score, alt.Color("kind:N", title="kind"), alt.Shape("kind:N", title="kind"), tooltip=tooltip
+    sure = alt.condition("datum.isClaim", alt.value(1), alt.value(0.4))
+    points = base.mark_point(filled=True, size=90).encode(
+        score,
+        alt.Color("kind:N", title="kind"),
+        alt.Shape("kind:N", title="kind"),
+        opacity=sure,
+        tooltip=tooltip,
     )
     left = base.transform_filter("datum.side == 'left'").mark_text(align="right", dx=-8, **NAME)
     right = base.transform_filter("datum.side == 'right'").mark_text(align="left", dx=8, **NAME)
     names = left.encode(score, text="label:N") + right.encode(score, text="label:N")
     front = (
-        base.transform_window(
+        base.transform_filter("datum.isClaim")
+        .transform_window(
             best="max(mean)",
             sort=[alt.SortField("cost"), alt.SortField("mean", "descending")],
             frame=[None, 0],

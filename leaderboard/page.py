@@ -74,9 +74,9 @@ def section_of(section: Section, literature: Sequence[Published]) -> dict[str, A
     """Return what the template shows of a protocol, and `data` for the page's script."""
     protocol, entries, metric = section.protocol, section.entries, section.shown.entries[0].metric
     found = panels.measured(section)
-    best = entries[0]
+    best = entries[section.ranked.tied[0] if section.ranked and section.ranked.tied else 0]
     return {
-        "id": best.seeds[0].group,
+        "id": entries[0].seeds[0].group,
         "title": title_of(section),
         "is_real": section.is_real,
         "facts": report.facts(section.shown),

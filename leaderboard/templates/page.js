@@ -140,7 +140,10 @@
         const points = shown().map((row, i) => ({ ...data.rows[row], cost: data.rows[row][cost.value], label: i < MOST_SERIES ? data.rows[row].name : "" }));
         const known = points.filter((point) => point.cost !== null && point.cost > 0);
         const middle = Math.sqrt(Math.min(...known.map((point) => point.cost)) * Math.max(...known.map((point) => point.cost)));
-        for (const point of known) point.side = point.cost > middle ? "left" : "right";
+        for (const point of known) {
+          point.side = point.cost > middle ? "left" : "right";
+          point.isClaim = point.interval_of === "architecture";
+        }
         draw(place, "cost", known, { x: DATA.costs[cost.value], y: data.metric });
       },
       robustness: (place) => draw(place, "dots", ofFirst(data.robustness), { x: `drop in ${data.metric}` }),
