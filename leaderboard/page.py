@@ -18,6 +18,7 @@ from leaderboard.details import details, hardware_of, most_confused
 from leaderboard.literature import Published, read_literature
 
 TEMPLATES = Path(__file__).with_name("templates")
+MOST_ROWS = 200  # of a table, shown at first: more take a browser seconds to lay out
 COSTS = {  # what the metric can be drawn against
     "million_hours": "hours for a million tracks of 30 s",
     "parameters": "parameters",
@@ -59,6 +60,7 @@ def render(board: Board) -> str:
             "efficiency": efficiency,
             "costs": COSTS,
             "charts": charts.specifications(),
+            "mostRows": MOST_ROWS,
         },
         style=_part("page.css"),
         script=_part("page.js"),

@@ -3,6 +3,7 @@
   const DATA = JSON.parse(document.getElementById("data").textContent);
   const MOST_SERIES = 10; // in a chart: the first rows of the table as it is filtered and sorted
   const MOST_TRACKS = 200; // in a comparison
+  const ERRORS = 1; // Vega warns of layers without a point, which is no fault
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
   // ---- text: everything that comes from results becomes text, never markup
@@ -50,7 +51,7 @@
     const specification = { ...JSON.parse(text), datasets: { rows } };
     const step = specification.height.step; // of charts with a line for each y
     if (step) specification.height = step * new Set(rows.map((row) => row.y)).size;
-    const options = { actions: false, renderer: "svg", config: theme() };
+    const options = { actions: false, renderer: "svg", config: theme(), logLevel: ERRORS };
     return vegaEmbed(place, specification, options).catch((error) => {
       place.textContent = `This chart could not be drawn: ${error.message}`;
       console.error(error);
@@ -79,10 +80,13 @@
   function section(root) {
     const data = DATA.sections[root.id];
     const body = root.querySelector(".ranking tbody");
-    const rows = [...body.rows];
+    let rows = [...body.rows]; // in the table's order
     const filters = root.querySelector(".filters");
     const charts = [...root.querySelectorAll(".chart")];
-    const shown = () => [...body.rows].filter((row) => !row.hidden).map((row) => Number(row.dataset.row));
+    const more = root.querySelector(".more");
+    let matching = rows; // what the filters leave, in the table's order; the first `limit` are shown
+    let limit = DATA.mostRows;
+    const shown = () => matching.map((row) => Number(row.dataset.row));
     const first = () => new Set(shown().slice(0, MOST_SERIES).map((row) => data.rows[row].name));
 
     function sort(head, place) {
@@ -95,18 +99,18 @@
         if (a === "" || b === "") return (a === "") - (b === ""); // what was not measured goes last
         return (isNumber ? a - b : a.localeCompare(b)) * (isUp ? 1 : -1);
       });
-      body.append(...keyed.map(([row]) => row));
-      charts.forEach(refresh);
+      rows = keyed.map(([row]) => row);
+      body.append(...rows);
+      filter();
     }
     const isBetterHigh = (head) => head.textContent.trim() === data.metric;
 
     function filter() {
       const wanted = Object.fromEntries(new FormData(filters));
       const search = (wanted.search ?? "").trim().toLowerCase();
-      let count = 0;
-      for (const row of rows) {
+      matching = rows.filter((row) => {
         const is = data.rows[row.dataset.row];
-        row.hidden = !(
+        return (
           (!search || `${is.name} ${is.model} ${is.frontend}`.toLowerCase().includes(search)) &&
           (!wanted.kind || is.kind === wanted.kind) &&
           (!wanted.frontend || is.frontend === wanted.frontend) &&
@@ -114,9 +118,12 @@
           (!wanted.parameters || is.parameters <= Number(wanted.parameters)) &&
           (!wanted.licence || is.licence === wanted.licence)
         );
-        count += !row.hidden;
-      }
-      filters.querySelector(".count").textContent = count === rows.length ? `${count} rows` : `${count} of ${rows.length} rows`;
+      });
+      const visible = new Set(matching.slice(0, limit));
+      for (const row of rows) row.hidden = !visible.has(row);
+      const all = rows.length;
+      filters.querySelector(".count").textContent = matching.length === all ? `${all} rows` : `${matching.length} of ${all} rows`;
+      if (more) more.hidden = matching.length <= limit;
       charts.forEach(refresh);
     }
 
@@ -124,6 +131,7 @@
       head.querySelector("button")?.addEventListener("click", () => sort(head, place));
     });
     filters.addEventListener("input", filter);
+    more?.addEventListener("click", () => { limit = Infinity; filter(); });
     filters.addEventListener("submit", (event) => event.preventDefault());
     body.addEventListener("click", (event) => {
       const button = event.target.closest(".open");
