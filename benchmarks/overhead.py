@@ -53,8 +53,12 @@ def in_suite(folder: Path, arguments: Sequence[str]) -> tuple[float, float]:
         return outcomes
 
     with patch.object(engines, "run_local", watched):
-        total = seconds(partial(harness.main, [*settings, *arguments]))
+        total = seconds(partial(suite_of, [*settings, *arguments]))
     return total, waited
+
+
+def suite_of(arguments: Sequence[str]) -> None:
+    assert harness.main(arguments) == 0, "a run failed"
 
 
 def main() -> None:

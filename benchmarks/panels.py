@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks.measure import ALONE, COMPUTED, applies, file_of
 from benchmarks.standings import Entry
+from zoo.markdown import cell
 from zoo.pooling import Run
 from zoo.results import SCORES
 
@@ -120,7 +121,7 @@ def sections(measures: Sequence[str], entries: Sequence[Entry], out: Path) -> It
             continue
         file = out.with_name(f"{out.name}-{entries[0].seeds[0].group}-{name}.csv")
         table.to_csv(file, index=False)
-        shown = panel(name, table, entries).map(_written)
+        shown = panel(name, table, entries).map(_written).rename(index=cell)
         align = ["left", *["right"] * len(shown.columns)]
         parts = [f"### {name.replace('_', ' ').capitalize()}"]
         parts += [shown.to_markdown(disable_numparse=True, colalign=align)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.measure import ALONE, file_of
 from benchmarks.summaries.cost import summarize
@@ -32,11 +33,6 @@ class Price:
     million_hours: float = np.nan  # to decode and score a million tracks of 30 s, one after another
     device: str = ""
 
-    @property
-    def order(self) -> tuple[float, float]:
-        """What makes one row cheaper than another: the time to score audio, else the size."""
-        return (-self.real_time if np.isfinite(self.real_time) else np.inf, self.parameters)
-
     def __str__(self) -> str:
         """Say it in words."""
         words = f"{self.parameters:,.0f} parameters, {self.train_minutes:.1f} minutes of training"
@@ -46,17 +42,32 @@ class Price:
         return words
 
 
+def cheapest(prices: Sequence[Price]) -> int:
+    """Return the place of the lowest price: by the time to score audio where all were measured on
+    the same device, else by size."""
+    by_time = all(np.isfinite(price.real_time) for price in prices)
+    by_time = by_time and len({price.device for price in prices}) == 1
+    costs = [-price.real_time if by_time else price.parameters for price in prices]
+    return int(np.argmin(costs))
+
+
 def price_of(runs: Sequence[Run], device: str | None = None) -> Price:
     """Return the price of a recipe from its runs, by the first that was measured: on the `device`
     ("cpu", or "gpu" for any), or on the one named last, which is a GPU where there was one."""
     costs = [run.result.costs for run in runs]
     minutes = float(np.median([c.wall_seconds for c in costs])) / 60
-    measured = next((run for run in runs if file_of(run.folder, ALONE).exists()), None)
-    table = summarize(measured.folder, measured.result) if measured else None
-    if table is not None and device is not None:
-        table = table[(table["what"] == "cpu") == (device == "cpu")]
-    if table is None or table.empty:
-        return Price(costs[0].parameters, minutes)
+    for run in runs:
+        if not file_of(run.folder, ALONE).exists():
+            continue
+        table = summarize(run.folder, run.result)
+        if device is not None:
+            table = table[(table["what"] == "cpu") == (device == "cpu")]
+        if len(table):
+            return _measured(table, minutes)
+    return Price(costs[0].parameters, minutes)
+
+
+def _measured(table: pd.DataFrame, minutes: float) -> Price:
     name = table["what"].iloc[-1]
     figures = table[table["what"] == name].set_index("figure")["value"]
     threads = int(table["threads"].iloc[-1])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.panels import sections
 from benchmarks.power import power
-from benchmarks.price import TITLES, price_of
+from benchmarks.price import TITLES, cheapest, price_of
 from benchmarks.standings import Standings, entries_of, standings
 from benchmarks.statistics import LEVEL, MIN_SEEDS
 from benchmarks.suite import Suite
@@ -74,7 +74,7 @@ def side_by_side(rows: pd.DataFrame) -> str:
     """Return the means of each model on all protocols, which are not ranked together."""
     place = rows["dataset"] + ", " + rows["split"]
     means = rows.assign(place=place).pivot_table(index="model", columns="place", values="mean")
-    means = means.reindex(columns=place.unique()).map(written("{:.3f}"))
+    means = means.reindex(columns=place.unique()).map(written("{:.3f}")).rename(index=cell)
     align = ["left", *["right"] * len(means.columns)]
     return f"## Side by side\n\n{means.to_markdown(disable_numparse=True, colalign=align)}"
 
@@ -151,19 +151,20 @@ def recommendation(one: Standings) -> str:
     best, *others = one.tied
     interval, entry = one.intervals[best], entries[best]
     assert interval is not None
+    num_ranked = sum(rank is not None for rank in one.ranks)
+    among = "" if num_ranked == len(entries) else f" of the {num_ranked} that rank"
     words = (
-        f"Highest {entry.metric.replace('_', ' ')}: {entry.name}, {entry.mean:.3f} ({LEVEL:.0%} "
-        f"interval {interval.low:.3f} to {interval.high:.3f})."
+        f"Highest {entry.metric.replace('_', ' ')}{among}: {entry.name}, {entry.mean:.3f} "
+        f"({LEVEL:.0%} interval {interval.low:.3f} to {interval.high:.3f})."
     )
     if not others:
-        return f"{words} All others are worse. **Take {entry.name}**: {price_of(entry.runs)}."
+        worse = f" All others{' that rank' if among else ''} are worse." if num_ranked > 1 else ""
+        return f"{words}{worse} **Take {entry.name}**: {price_of(entry.runs)}."
     names = ", ".join(f"{entries[i].name} ({entries[i].mean:.3f})" for i in others)
-    cheapest = entries[min(one.tied, key=lambda i: price_of(entries[i].runs).order)]
-    words = (
-        f"{words} Not shown to be worse: {names}. **Take {cheapest.name}**, which of these costs "
-    )
-    words += f"least: {price_of(cheapest.runs)}."
-    if cheapest is entry:
+    chosen = entries[one.tied[cheapest([price_of(entries[i].runs) for i in one.tied])]]
+    words = f"{words} Not shown to be worse: {names}. **Take {chosen.name}**, which of these costs "
+    words += f"least: {price_of(chosen.runs)}."
+    if chosen is entry:
         return words
-    needed = power(entry.values, cheapest.values, entry.units, one.seed_variance)
+    needed = power(entry.values, chosen.values, entry.units, one.seed_variance)
     return f"{words} To tell {entry.name} from it: {needed}" if needed else words

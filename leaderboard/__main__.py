@@ -16,7 +16,8 @@ from typing import Any
 from leaderboard import between
 from leaderboard.board import Board, read_board
 from leaderboard.choose import choose, parse_size
-from leaderboard.kept import RESULTS
+from leaderboard.kept import read_kept
+from leaderboard.protocols import PROTOCOLS, RESULTS
 from leaderboard.submit import submit
 from leaderboard.table import make_table, to_markdown, write
 from leaderboard.verify import verify
@@ -46,6 +47,18 @@ def find_runs(directories: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
+def ranking_runs(directories: Sequence[Path]) -> list[Path]:
+    """Return the folders of the runs that claims are made of: all, but of a public leaderboard only
+    those that are verified."""
+    found: list[Path] = []
+    for directory in directories:
+        if (directory / PROTOCOLS).exists():
+            found += sorted(read_kept(directory).ranked)
+        else:
+            found += find_runs([directory])
+    return found
+
+
 def show(directories: Sequence[Path], out: Path | None) -> None:
     """Print the leaderboard of the runs in folders, and write it to the folder `out`."""
     folders = find_runs(directories)
@@ -61,8 +74,10 @@ def show(directories: Sequence[Path], out: Path | None) -> None:
 
 def build_or_check(options: argparse.Namespace) -> int:
     """Write a leaderboard's files, or say which are stale; 1 where one is, or is refused."""
-    from leaderboard.build import build, stale
-
+    try:
+        from leaderboard.build import build, stale
+    except ImportError as error:
+        raise InputError(f"build needs {error.name}: pip install 'genre-zoo[page]'.") from error
     board = _board(options.results)
     if options.check:
         wrong = stale(board, options.out)
@@ -75,7 +90,7 @@ def build_or_check(options: argparse.Namespace) -> int:
 
 
 def _board(results: Path) -> Board:
-    board = read_board(results, warn)
+    board = read_board(results)
     for folder, reason in board.refused:
         warn(f"{folder} is refused: {reason}")
     return board
@@ -94,13 +109,13 @@ def compare(options: argparse.Namespace) -> None:
     if all((Path(name) / FILE).is_file() for name in (a, b)):
         print(between.checkpoints(Path(a), Path(b), warn))
         return
-    found = between.protocols_with(a, b, find_runs(options.directories), warn)
+    found = between.protocols_with(a, b, ranking_runs(options.directories), warn)
     print("\n\n".join(between.architectures(*pair) for pair in found))
 
 
 def say_power(options: argparse.Namespace) -> None:
     """Print how many tracks and seeds would tell two architectures apart."""
-    found = between.protocols_with(options.a, options.b, find_runs(options.directories), warn)
+    found = between.protocols_with(options.a, options.b, ranking_runs(options.directories), warn)
     print("\n\n".join(between.needed(*pair) for pair in found))
 
 

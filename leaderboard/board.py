@@ -1,6 +1,5 @@
 """A leaderboard as it is shown: for each protocol who stands where, and what each row is."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ import pandas as pd
 
 from benchmarks import report
 from benchmarks.standings import Entry, Standings, entries_of, standings
-from leaderboard.kept import RESULTS, Kept, Refused, read_kept
+from leaderboard.kept import Refused, read_kept
 from leaderboard.names import is_pretrained, names_of
+from leaderboard.protocols import RESULTS
 from leaderboard.table import audited, device_of
 from zoo.errors import InputError
 from zoo.pooling import pool_runs
@@ -73,34 +73,43 @@ class Board:
         return pd.concat([section.rows for section in self.sections], ignore_index=True)
 
 
-def read_board(results: Path = RESULTS, warn: Callable[[str], None] = print) -> Board:
+def read_board(results: Path = RESULTS) -> Board:
     """Read the results in a folder. Raises `InputError` where none is valid."""
     kept = read_kept(results)
-    pooled = pool_runs(kept.runs, warn)
-    if not pooled:
-        reasons = "".join(f" {folder}: {reason}" for folder, reason in kept.refused[:1])
-        raise InputError(f"{results} holds no valid result; a leaderboard needs one.{reasons}")
-    protocols = entries_of(pooled, names_of(pooled))
-    sections = [_section(entries, kept) for entries in protocols]
-    sections.sort(key=lambda s: (not s.is_real, s.protocol.dataset, s.protocol.split))
-    return Board(tuple(sections), kept.refused)
-
-
-def _section(entries: Sequence[Entry], kept: Kept) -> Section:
-    is_ranked = [all(run.folder in kept.ranked for run in entry.runs) for entry in entries]
-    parts = [
-        [e for e, ranks in zip(entries, is_ranked, strict=True) if ranks is wanted]
+    refused, said = [*kept.refused], list[str]()
+    ranked, others = (
+        pool_runs([run for run in kept.runs if (run.folder in kept.ranked) is wanted], said.append)
         for wanted in (True, False)
-    ]
-    ranked, others = (standings(part) if part else None for part in parts)
+    )
+    recipes = {(one.group, one.runs[0].result.recipe) for one in ranked}
+    others = [one for one in others if (one.group, one.runs[0].result.recipe) not in recipes]
+    names = names_of([*ranked, *others])
+    sections = []
+    for group in dict.fromkeys(one.group for one in (*ranked, *others)):
+        parts = [[one for one in pooled if one.group == group] for pooled in (ranked, others)]
+        try:
+            sections.append(_section(*(entries_of(part, names) for part in parts)))
+        except ValueError as error:  # of tracks of a single unit, with several labels
+            refused.append(Refused(results, f"{parts[0][0].runs[0].result.protocol}: {error}"))
+    refused += [Refused(results, line) for line in said]
+    if not sections:
+        reasons = "".join(f" {folder}: {reason}" for folder, reason in refused[:1])
+        raise InputError(f"{results} holds no valid result; a leaderboard needs one.{reasons}")
+    sections.sort(key=lambda s: (not s.is_real, s.protocol.dataset, s.protocol.split))
+    return Board(tuple(sections), tuple(refused))
+
+
+def _section(ranked: list[list[Entry]], others: list[list[Entry]]) -> Section:
+    """Return the section of a protocol, whose entries are the first of each list, if any."""
+    first, second = (standings(part[0]) if part else None for part in (ranked, others))
     tables = []
-    if ranked:
-        tables.append(_rows(ranked).assign(verified=True))
-    if others:
-        rows = _rows(others)
+    if first:
+        tables.append(_rows(first).assign(verified=True))
+    if second:
+        rows = _rows(second)
         rows[[*CLAIMS]], rows["tied_with_best"] = np.nan, False
         tables.append(rows.assign(verified=False))
-    return Section(ranked, others, pd.concat(tables, ignore_index=True))
+    return Section(first, second, pd.concat(tables, ignore_index=True))
 
 
 def _rows(one: Standings) -> pd.DataFrame:

@@ -1,14 +1,14 @@
 """`python -m leaderboard build`: README.md, leaderboard.csv, .parquet and index.html of results."""
 
-import html
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks import report
 from leaderboard.board import Board, Section
-from leaderboard.page import render
+from leaderboard.page import render, rounded
 from zoo.errors import InputError
+from zoo.markdown import cell
 
 HEAD = """\
 # Leaderboard
@@ -49,10 +49,14 @@ def stale(board: Board, out: Path) -> list[str]:
     wrong = [
         name
         for name, text in contents(board).items()
-        if not (out / name).exists() or _ours((out / name).read_text("utf-8")) != _ours(text)
+        if not (out / name).exists()
+        or _ours((out / name).read_text("utf-8", errors="replace")) != _ours(text)
     ]
     table = out / "leaderboard.parquet"
-    same = table.exists() and pd.read_parquet(table).equals(rounded(board.table))
+    try:
+        same = pd.read_parquet(table).equals(rounded(board.table))
+    except (OSError, ValueError):
+        same = False
     return wrong if same else [*wrong, table.name]
 
 
@@ -62,17 +66,12 @@ def _ours(text: str) -> str:
     return before + after.partition("</script>")[2]
 
 
-def rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with six digits, which is what two machines agree on."""
-    return table.map(lambda v: float(f"{v:.6g}") if isinstance(v, float) else v)
-
-
 def to_markdown(board: Board) -> str:
     """Return the tables and what they recommend."""
     parts = [HEAD]
     for section in board.sections:
         parts += [report.heading(section.shown), _table(section)]
-        parts.append(html.escape(section.recommendation, quote=False))
+        parts.append(cell(section.recommendation))
     return "\n\n".join([*parts, report.NOTE]) + "\n"
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import altair as alt
+import vl_convert
 
 ROWS = alt.NamedData("rows")
 FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
@@ -24,8 +25,6 @@ def specifications() -> dict[str, Any]:
 @cache
 def library() -> str:
     """Return Vega, Vega-Lite and vega-embed as one script, which needs no network."""
-    import vl_convert
-
     bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
     return bundle.replace("</script", "<\\/script")
 

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 
 from benchmarks.power import power
-from benchmarks.price import Price, price_of
+from benchmarks.price import Price, cheapest, price_of
 from benchmarks.standings import Entry, standings
 from benchmarks.statistics import LEVEL, MIN_SEEDS
 from leaderboard.board import Board, Section
@@ -73,21 +73,22 @@ def _words(section: Section, left: list[tuple[Entry, Price]]) -> str:
     if not one.tied:
         return "no claim: that takes two independent units."
     best = one.entries[one.tied[0]]
-    cheapest = min((one.entries[i] for i in one.tied), key=lambda entry: prices[entry.name].order)
+    tied = [one.entries[i] for i in one.tied]
+    chosen = tied[cheapest([prices[entry.name] for entry in tied])]
     words = [
-        f"take {cheapest.name}, {one.entries[0].metric.replace('_', ' ')} {cheapest.mean:.3f}: "
-        f"{prices[cheapest.name]}."
+        f"take {chosen.name}, {chosen.metric.replace('_', ' ')} {chosen.mean:.3f}: "
+        f"{prices[chosen.name]}."
     ]
-    if cheapest is not best:
+    if chosen is not best:
         words.append(
             f"{best.name} has the highest mean, {best.mean:.3f}, but is not shown to be better "
             f"({LEVEL:.0%}, Holm over {len(one.comparisons)} pairs), and costs more: "
             f"{prices[best.name]}."
         )
-        needed = power(best.values, cheapest.values, best.units, one.seed_variance)
+        needed = power(best.values, chosen.values, best.units, one.seed_variance)
         if needed:
             words.append(f"To tell them apart: {needed}")
-    others = [one.entries[i].name for i in one.tied if one.entries[i] not in (best, cheapest)]
+    others = [entry.name for entry in tied if entry is not best and entry is not chosen]
     if others:
-        words.append(f"Tied with both: {', '.join(others)}.")
+        words.append(f"Not shown to be worse than {best.name} either: {', '.join(others)}.")
     return " ".join(words)

@@ -9,6 +9,7 @@ import yaml
 
 from benchmarks.standings import Entry
 from leaderboard.command import command_of
+from leaderboard.kept import read_log
 from zoo.datasets.base import encode_labels
 from zoo.metrics import confusion
 from zoo.pooling import Pooled, Run
@@ -64,13 +65,11 @@ def _metrics(entry: Entry) -> list[dict[str, Any]]:
 
 def _curve(run: Run) -> list[dict[str, Any]]:
     """Return the points of a run's curves."""
-    file = run.folder / "log.csv"
-    if not file.exists():
-        return []
-    log = pd.read_csv(file)
+    log, fold = read_log(run.folder), run.result.protocol.fold
+    series = f"seed {run.result.seed}" + ("" if fold is None else f", fold {fold}")
     return [
         {
-            "seed": run.result.seed,
+            "series": series,
             "figure": name.replace("_", " "),
             "epoch": int(epoch),
             "value": _short(value),

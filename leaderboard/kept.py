@@ -5,23 +5,30 @@ protocols named there, and ranks those whose weights gave their scores again (`v
 one without, such as your own `runs`, every protocol is taken and every run ranks.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
+import pandas as pd
 from pydantic import ValidationError
 
+from benchmarks.measure import read
+from leaderboard.protocols import (
+    PROTOCOLS,
+    RESULTS,
+    folder_of,
+    protocol_id,
+    read_protocols,
+    run_id,
+    sha256,
+)
 from zoo.errors import InputError
 from zoo.pooling import Run, checked_run
-from zoo.results import FILE, SCORES, Protocol, Result, Strict
+from zoo.results import FILE, SCORES, Strict, read_scores
 
-RESULTS = Path(__file__).parent / "results"
-PROTOCOLS = "protocols.yaml"
 VERIFIED = "verified.json"
+LOG = "log.csv"
 
 
 class Refused(NamedTuple):
@@ -51,46 +58,82 @@ class Kept:
 
 
 def read_kept(results: Path = RESULTS) -> Kept:
-    """Read and check all results below a folder. Raises `InputError` where there is no folder, or
-    its protocols.yaml is damaged."""
+    """Read and check all results below a folder, oldest first. Raises `InputError` where there is
+    no folder, or its protocols.yaml is damaged."""
     if not results.is_dir():
-        raise InputError(f"{results} is no folder; give one of results, such as {RESULTS.name}.")
+        raise InputError(f"{results} is no folder; give one of results, such as runs.")
     known = read_protocols(results)
-    runs: dict[str, Run] = {}
+    runs: list[Run] = []
     ranked, refused = set(), []
+    first: dict[str, Run] = {}  # by protocol, and by protocol, recipe and seed
     for folder in _folders(results):
         try:
             run = _accepted(folder, known)
-            may_rank = known is None or _is_verified(folder)
-            if same := runs.get(name := run_id(run.result)):
-                raise InputError(
-                    f"{same.folder} is of the same protocol, recipe and seed: a duplicate."
-                )
-            runs[name] = run
-            if may_rank:
+            _check_tracks(run, first.setdefault(protocol_id(run.result.protocol), run))
+            same = first.setdefault(run_id(run.result), run)
+            if known is not None and same is not run:
+                raise InputError(f"{folder} is of the protocol, recipe and seed of {same.folder}.")
+            if known is None or _is_verified(folder):
                 ranked.add(folder)
+            runs.append(run)
         except ValueError as error:
             refused.append(Refused(folder, str(error)))
-    return Kept(tuple(runs.values()), frozenset(ranked), tuple(refused))
+    return Kept(tuple(runs), frozenset(ranked), tuple(refused))
 
 
-def _folders(results: Path) -> Iterator[Path]:
-    """Yield the folders that hold a result, or a part of one."""
-    names = (FILE, SCORES["test"])
-    found = {file.parent for name in names for file in results.rglob(name)}
-    yield from sorted(folder for folder in found if folder.suffix != ".part")
+def _folders(results: Path) -> list[Path]:
+    """Return the folders that hold a result, or a part of one, oldest first."""
+    files = {f.parent: f for name in (SCORES["test"], FILE) for f in results.rglob(name)}
+    found = [folder for folder in files if folder.suffix != ".part"]
+    return sorted(found, key=lambda folder: (files[folder].stat().st_mtime, folder))
 
 
 def _accepted(folder: Path, known: dict[str, str] | None) -> Run:
     run = checked_run(folder)
-    protocol = run.result.protocol
+    result, protocol = run.result, run.result.protocol
     if known is not None and protocol_id(protocol) not in known:
         raise InputError(
             f"{folder / FILE} is of an unknown protocol: {protocol.dataset}, split "
             f"{protocol.split}, test tracks {protocol.test_fingerprint}; {PROTOCOLS} has "
             f"{', '.join(sorted(set(known.values())))}. `submit --new-protocol` adds one."
         )
+    if known is not None:
+        folder_of(result, folder)
+    for section in ("dataset", "model"):
+        if not isinstance(result.config.get(section), Mapping):
+            raise InputError(f"{folder / FILE} has no section {section!r} in its config.")
+    if result.config.get("seed") != result.seed:
+        raise InputError(f"{folder / FILE} says seed {result.seed}, but its config another.")
+    read_log(folder)
+    for file in (folder / "measures").glob("*.parquet"):
+        read(folder, file.stem)
     return run
+
+
+def _check_tracks(run: Run, first: Run) -> None:
+    """Raise `InputError` where two runs of a protocol do not have the same artists and groups of
+    the same tracks, from which independent units follow."""
+    classes = run.result.protocol.classes
+    mine, theirs = (
+        read_scores(one.folder / SCORES["test"], classes)[0].fillna("").sort_values("track")
+        for one in (run, first)
+    )
+    if mine.to_numpy(str).tolist() != theirs.to_numpy(str).tolist():
+        raise InputError(
+            f"{run.folder / SCORES['test']} names other artists or groups than {first.folder}."
+        )
+
+
+def read_log(folder: Path) -> pd.DataFrame:
+    """Return the curves of a run, empty where it has none. Raises `InputError` for a damaged
+    file."""
+    file = folder / LOG
+    if not file.exists():
+        return pd.DataFrame({"epoch": []})
+    try:
+        return pd.read_csv(file).astype(float).astype({"epoch": int})
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file} is no table of numbers by epoch: {error}.") from error
 
 
 def _is_verified(folder: Path) -> bool:
@@ -106,51 +149,3 @@ def _is_verified(folder: Path) -> bool:
     if verified.scores != sha256(folder / SCORES["test"]):
         raise InputError(f"{file} is of other scores than those beside it; verify the run again.")
     return True
-
-
-def sha256(*files: Path) -> str:
-    """Return the hash of the content of files, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            hashlib.file_digest(stream, lambda: digest)
-    return digest.hexdigest()
-
-
-def run_id(result: Result) -> str:
-    """Return a hash of protocol, recipe and seed, which names a run's folder."""
-    protocol = result.protocol.model_dump(exclude={"contrasts"})
-    return _hash([protocol, result.recipe, result.seed])
-
-
-def protocol_id(protocol: Protocol) -> str:
-    """Return a hash of what was measured on what, fold included."""
-    return _hash(protocol.model_dump(exclude={"contrasts"}))
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def read_protocols(results: Path) -> dict[str, str] | None:
-    """Return the protocols that are known, their ids and what they are called; None where any may
-    be. Raises `InputError` for a damaged file."""
-    file = results / PROTOCOLS
-    if not file.exists():
-        return None
-    try:
-        return {entry["id"]: entry["about"] for entry in yaml.safe_load(file.read_text("utf-8"))}
-    except (yaml.YAMLError, TypeError, KeyError) as error:
-        raise InputError(
-            f"{file} must be a list of protocols, each with `id` and `about`; {error}."
-        ) from error
-
-
-def add_protocol(results: Path, protocol: Protocol) -> None:
-    """Add a protocol to those that are known."""
-    known, new = read_protocols(results) or {}, protocol_id(protocol)
-    fold = "" if protocol.fold is None else f", fold {protocol.fold}"
-    known.setdefault(new, f"{protocol.dataset}, {protocol.split}{fold}, {protocol.evaluation}")
-    entries = [{"id": name, "about": about} for name, about in known.items()]
-    results.mkdir(parents=True, exist_ok=True)
-    (results / PROTOCOLS).write_text(yaml.safe_dump(entries, sort_keys=False), "utf-8")

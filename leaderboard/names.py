@@ -41,7 +41,7 @@ def _told_apart(recipes: dict[str, Result]) -> dict[str, str]:
         like = _like(full, recipe)
         apart = differences([recipes[r].config for r in like])[like.index(recipe)]
         names[recipe] = f"{full[recipe]} {apart}".strip()
-    return names
+    return {r: n if len(_like(names, r)) == 1 else f"{n} {r[:6]}" for r, n in names.items()}
 
 
 def _like(names: dict[str, str], recipe: str) -> list[str]:

@@ -1,17 +1,17 @@
 """`index.html`: one page that opens from disk, with its data, styles, script and charts inside."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from benchmarks import report
-from benchmarks.statistics import LEVEL
+from benchmarks.statistics import LEVEL, MIN_SEEDS
 from leaderboard import charts, panels
 from leaderboard.board import Board, Section
 from leaderboard.details import details, hardware_of, most_confused
@@ -41,7 +41,8 @@ def render(board: Board) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "span": report.span, "emphasis": emphasis}
+    filters = {"number": number, "span": report.span, "emphasis": emphasis, "fraction": fraction}
+    environment.filters |= filters
     literature = read_literature()
     sections = [section_of(section, literature) for section in board.sections]
     titles = [one["title"] for one in sections]
@@ -55,12 +56,15 @@ def render(board: Board) -> str:
         literature=by_data_set(literature),
         costs=COSTS,
         level=f"{LEVEL:.0%}",
+        min_seeds=MIN_SEEDS,
         data={
             "sections": {one["id"]: one.pop("data") for one in sections},
             "efficiency": efficiency,
             "costs": COSTS,
             "charts": charts.specifications(),
             "mostRows": MOST_ROWS,
+            "level": LEVEL,
+            "minSeeds": MIN_SEEDS,
         },
         style=_part("page.css"),
         script=_part("page.js"),
@@ -75,7 +79,7 @@ def _part(name: str) -> Markup:
 def section_of(section: Section, literature: Sequence[Published]) -> dict[str, Any]:
     """Return what the template shows of a protocol, and `data` for the page's script."""
     protocol, entries, metric = section.protocol, section.entries, section.shown.entries[0].metric
-    found = panels.measured(section)
+    found, rows = panels.measured(section), rounded(section.rows)
     best = entries[section.ranked.tied[0] if section.ranked and section.ranked.tied else 0]
     return {
         "id": entries[0].seeds[0].group,
@@ -87,8 +91,8 @@ def section_of(section: Section, literature: Sequence[Published]) -> dict[str, A
         "confused": "" if protocol.multilabel else most_confused(best),
         "hardware": hardware_of([run for entry in entries for run in entry.runs]),
         "priced_on": ", ".join(sorted(set(section.rows["device"]) - {""})),
-        "rows": section.rows.to_dict("records"),
-        "scale": scale(section.rows),
+        "rows": rows.to_dict("records"),
+        "scale": scale(rows),
         "published": [f for f in literature if (f.dataset, f.metric) == (protocol.dataset, metric)],
         "tables": {name: _cells(table) for name, table in panels.tables(section, found).items()},
         "details": [details(entry) for entry in entries],
@@ -98,11 +102,8 @@ def section_of(section: Section, literature: Sequence[Published]) -> dict[str, A
 
 def title_of(section: Section) -> str:
     """Return what was measured on what."""
-    protocol, entry = section.protocol, section.shown.entries[0]
-    share = entry.runs[0].result.config.get("dataset", {}).get("share")
-    learned = f", learned from {share:.0%} of the training tracks" if share else ""
-    tracks = entry.seeds[0].num_tracks
-    return f"{protocol.dataset}, split {protocol.split}, {tracks} test tracks{learned}"
+    protocol, tracks = section.protocol, section.shown.entries[0].seeds[0].num_tracks
+    return f"{protocol.dataset}, split {protocol.split}, {tracks} test tracks"
 
 
 def _data(section: Section, metric: str, found: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -110,7 +111,10 @@ def _data(section: Section, metric: str, found: Mapping[str, pd.DataFrame]) -> d
     return {
         "metric": metric.replace("_", " "),
         "classes": section.protocol.classes,
-        "rows": [{key: plain(row[key]) for key in ROW} for row in section.rows.to_dict("records")],
+        "rows": [
+            {key: plain(row[key]) for key in ROW}
+            for row in rounded(section.rows).to_dict("records")
+        ],
         "tracks": panels.tracks(section),
         "pairs": panels.pairs(section),
         "listening": panels.listening(found["listening"]) if "listening" in found else [],
@@ -127,9 +131,15 @@ def by_data_set(figures: Sequence[Published]) -> dict[str, list[Published]]:
 
 
 def scale(rows: pd.DataFrame) -> tuple[float, float]:
-    """Return what the bars of intervals begin and end with."""
-    low, high = float(rows["low"].min()), float(rows["high"].max())
-    return max(0.0, math.floor(10 * low) / 10), min(1.0, math.ceil(10 * high) / 10)
+    """Return what the bars of intervals begin and end with; of a metric, from 0 to 1 at most."""
+    low, high = rows["low"].clip(0, 1).min(), rows["high"].clip(0, 1).max()
+    return math.floor(10 * low) / 10, math.ceil(10 * high) / 10
+
+
+def fraction(value: float, ends: tuple[float, float]) -> float:
+    """Return how far a value is between two ends, 0 to 1."""
+    low, high = ends
+    return round(min(max((value - low) / (high - low), 0.0), 1.0), 4)
 
 
 def _cells(table: pd.DataFrame) -> dict[str, Any]:
@@ -158,8 +168,13 @@ def emphasis(text: str) -> Markup:
     return Markup("").join(marked)
 
 
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with six digits, which is what two machines agree on; counts as they are."""
+    return table.map(lambda v: float(f"{v:.6g}") if isinstance(v, float) and v % 1 else v)
+
+
 def plain(value: Any) -> Any:
-    """Return a value that JSON can hold: short numbers, and None for what was not measured."""
+    """Return a value that JSON can hold: None for what was not measured."""
     if isinstance(value, float):
-        return None if pd.isna(value) or math.isinf(value) else float(f"{value:.6g}")
-    return json.loads(json.dumps(value, default=lambda v: v.item()))
+        return value if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

@@ -68,29 +68,45 @@ def _records(table: pd.DataFrame, names: dict[str, str]) -> list[dict[str, Any]]
 def efficiency(sections: Sequence[Section]) -> list[dict[str, Any]]:
     """Return for each test the metric of each recipe that learned from several shares of the
     training tracks, all else being the same."""
-    curves: dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]] = {}
+    tests: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for section in sections:
-        protocol = section.protocol
-        key = protocol.dataset, protocol.split, protocol.test_fingerprint
         for entry in section.entries:
             recipe, point = _share(entry)
-            curves.setdefault(key, {}).setdefault(recipe, []).append(point)
-    several = {key: [p for p in recipes.values() if len(p) > 1] for key, recipes in curves.items()}
+            tests.setdefault(_tested(entry), {}).setdefault(recipe, []).append(point)
+    several = {
+        test: [points for points in recipes.values() if len({p["share"] for p in points}) > 1]
+        for test, recipes in tests.items()
+    }
     return [
-        {"dataset": dataset, "split": split, "points": sorted(chain(*found), key=_by_share)}
-        for (dataset, split, _), found in several.items()
+        {"title": found[0][0]["title"], "points": sorted(chain(*found), key=_by_share)}
+        for found in several.values()
         if found
     ]
 
 
+def _tested(entry: Entry) -> str:
+    """Return what was tested, whatever was learned from."""
+    protocols = [run.result.protocol for run in entry.runs]
+    names = {f"{p.dataset} {p.evaluation} {p.fold} {p.test_fingerprint}" for p in protocols}
+    return ", ".join(sorted(names))
+
+
 def _share(entry: Entry) -> tuple[str, dict[str, Any]]:
     """Return what identifies a recipe but for its share of the tracks, and the point it gives."""
-    result = entry.runs[0].result
-    dataset = result.config.get("dataset", {})
+    result, tracks = entry.runs[0].result, entry.seeds[0].num_tracks
+    dataset = result.config["dataset"]
     share = dataset.get("share") or 1.0
-    recipe = recipe_hash({**result.config, "dataset": {**dataset, "share": None}})
-    point = {"series": short_name(result), "x": f"{share:.0%}", "y": round(entry.mean, 4)}
-    return f"{result.model} {recipe}", {**point, "share": share}
+    series = f"{short_name(result)} {result.frontend}"
+    config = {**result.config, "dataset": {**dataset, "share": None}}
+    recipe = recipe_hash(config, result.config.get("checkpoint"))
+    point = {
+        "title": f"{result.protocol.dataset}, {tracks} test tracks",
+        "series": series,
+        "share": share,
+        "x": f"{100 * share:g}%",
+        "y": round(entry.mean, 4),
+    }
+    return f"{series} {recipe}", point
 
 
 def _by_share(point: dict[str, Any]) -> float:
@@ -144,4 +160,4 @@ def _checkpoints(section: Section, a: Entry, b: Entry) -> list[float | None]:
 
 def _said(comparison: Comparison, p_value: float) -> list[float | None]:
     values = comparison.difference, comparison.low, comparison.high, p_value
-    return [float(f"{value:.3g}") for value in values]
+    return [float(f"{value:.6g}") for value in values]

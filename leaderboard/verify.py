@@ -1,14 +1,15 @@
 """`python -m leaderboard verify RUN ...`: score a submitted run's weights again before it ranks."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from leaderboard.kept import RESULTS, VERIFIED, Verified, sha256
-from leaderboard.submit import folder_of
+from leaderboard.kept import VERIFIED, Verified
+from leaderboard.protocols import RESULTS, folder_of, sha256
 from zoo.errors import InputError
 from zoo.pooling import checked_run
-from zoo.results import SCORES, read_scores
+from zoo.results import SCORES, Result, read_result, read_scores
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.02, "fp16": 0.02}  # between probabilities, by precision
 
@@ -26,11 +27,12 @@ def verify(run: Path, data: Path | None = None, results: Path = RESULTS) -> Veri
     weights = sorted((run / "model").glob("*.safetensors"))
     if not weights:
         raise InputError(f"{run / 'model'} has no weights; verify a run with its folder `model`.")
-    difference = _largest_difference(run, kept, data)
-    if not difference <= TOLERANCE[result.precision]:
+    difference = _largest_difference(run, kept, read_result(kept), data)
+    allowed = TOLERANCE.get(result.precision, min(TOLERANCE.values()))
+    if not difference <= allowed:
         raise InputError(
             f"{run}: its weights give other scores than {kept / SCORES['test']}: probabilities "
-            f"differ by up to {difference:.4f}, and {TOLERANCE[result.precision]:g} is allowed."
+            f"differ by up to {difference:.4f}, and {allowed:g} is allowed."
         )
     from zoo import runtime
 
@@ -41,21 +43,41 @@ def verify(run: Path, data: Path | None = None, results: Path = RESULTS) -> Veri
         processor=runtime.processor(),
         versions=runtime.versions(),
     )
-    (kept / VERIFIED).write_text(verified.model_dump_json(indent=2) + "\n", "utf-8")
+    try:
+        (kept / VERIFIED).write_text(verified.model_dump_json(indent=2) + "\n", "utf-8")
+    except OSError as error:
+        raise InputError(f"{kept} cannot be written to: {error.strerror or error}.") from error
     return verified
 
 
-def _largest_difference(run: Path, kept: Path, data: Path | None) -> float:
+def _largest_difference(run: Path, kept: Path, result: Result, data: Path | None) -> float:
     """Return by how much the probabilities that the weights give differ from the kept ones."""
     from benchmarks.opened import open_run
     from benchmarks.scoring import scores
 
     opened = open_run(run, [] if data is None else [f"dataset.path={data}"])
-    tracks, expected_BK = read_scores(kept / SCORES["test"], opened.result.protocol.classes)
-    table = scores(opened, opened.data, opened.data.rows("test")).set_index("track")
-    missing = [track for track in tracks["track"] if track not in table.index]
+    _check_size(run, opened.model, result)
+    tracks, expected_BK = read_scores(kept / SCORES["test"], result.protocol.classes)
+    identity, test = [*tracks.columns], opened.data.manifest.split("test").frame
+    there = test.set_index("track", drop=False)[identity].fillna("").astype(str)
+    missing = [track for track in tracks["track"] if track not in there.index]
     if missing:
-        raise InputError(
-            f"{run}: {len(missing)} test tracks are not at hand, such as {missing[0]}."
-        )
+        raise InputError(f"{run}: test tracks are not at hand, such as {missing[0]}.")
+    if (
+        not there.loc[tracks["track"]].to_numpy().tolist()
+        == tracks.fillna("").to_numpy(str).tolist()
+    ):
+        raise InputError(f"{kept / SCORES['test']} names other labels, artists or groups.")
+    table = scores(opened, opened.data, opened.data.rows("test")).set_index("track")
     return float(np.abs(table.loc[tracks["track"]].to_numpy() - expected_BK).max())
+
+
+def _check_size(run: Path, model: Any, result: Result) -> None:
+    """Raise `InputError` where the model has not as many parameters as the result says; adapters
+    are counted while they are apart from their base."""
+    size = sum(p.numel() for p in model.parameters())
+    if model.config.adapter is None and size != result.costs.parameters:
+        raise InputError(
+            f"{run}: its model has {size:,} parameters, but its result says "
+            f"{result.costs.parameters:,}."
+        )

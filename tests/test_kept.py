@@ -1,6 +1,7 @@
 """The results that are kept: what is taken, what is refused and why, what ranks, what is built."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from leaderboard.__main__ import main
 from leaderboard.board import read_board
 from leaderboard.choose import choose, parse_size
 from leaderboard.command import command_of
-from leaderboard.kept import RESULTS, VERIFIED, Verified, read_kept, sha256
+from leaderboard.kept import VERIFIED, Verified, read_kept
+from leaderboard.protocols import RESULTS, sha256
 from leaderboard.submit import submit
 from tests.runs import change_result, change_scores, make_run
 from zoo.config import compose
@@ -59,6 +61,18 @@ def copy_beside(run: Path) -> None:
     shutil.copytree(run, run.with_name("copy"))
 
 
+def shuffle(run: Path) -> None:
+    table = pd.read_parquet(run / "scores.parquet")
+    columns = [name for name in table if name.startswith("p:")]
+    table[columns] = table[columns].to_numpy()[::-1].copy()
+    table.to_parquet(run / "scores.parquet")
+
+
+def damage_measure(run: Path) -> None:
+    (run / "measures").mkdir()
+    (run / "measures" / "length.parquet").write_text("x")
+
+
 WRONG = {
     "a result cut short": (cut("result.json"), "is not a valid result"),
     "scores cut short": (cut("scores.parquet"), "cannot be read as scores"),
@@ -77,7 +91,28 @@ WRONG = {
         lambda run: change_result(run, lambda r: r["protocol"].update(split="mine")),
         "is of an unknown protocol: gtzan, split mine",
     ),
-    "a run twice": (copy_beside, "a duplicate"),
+    "scores of other tracks": (
+        shuffle,
+        "says test accuracy",
+    ),
+    "another artist of a track": (
+        lambda run: change_scores(run, "artist", "one and the same"),
+        "names other artists or groups than",
+    ),
+    "another seed than its config": (
+        lambda run: change_result(run, lambda r: r.update(seed=9)),
+        "says seed 9, but its config another",
+    ),
+    "a config of another form": (
+        lambda run: change_result(run, lambda r: r["config"].update(model="crnn")),
+        "has no section 'model'",
+    ),
+    "a log that is none": (
+        lambda run: (run / "log.csv").write_text("epoch,train_loss\none,two\n"),
+        "is no table of numbers",
+    ),
+    "a damaged measure": (damage_measure, "cannot be read"),
+    "a run twice": (copy_beside, "is of the protocol, recipe and seed of"),
     "a verification of other scores": (
         lambda run: (run / VERIFIED).write_text(
             (run / VERIFIED).read_text().replace('"scores":"', '"scores":"x')
@@ -110,18 +145,38 @@ def test_what_is_refused_is_named_and_the_rest_is_built(
     out = tmp_path / "out"
     assert main(["build", "--results", str(results), "--out", str(out)]) == 1
     assert f"{bad} is refused: {bad / 'result.json'} says test accuracy" in capsys.readouterr().err
-    assert "1 results were refused" in (out / "index.html").read_text()
+    assert "1 result was refused" in (out / "index.html").read_text()
 
 
 def test_what_is_not_verified_is_shown_and_does_not_rank(results: Path, tmp_path: Path) -> None:
     for seed in SEEDS:
-        keep(tmp_path / f"x{seed}", results, verified=seed > 0, seed=seed, model="x", skill=0.99)
+        keep(tmp_path / f"x{seed}", results, verified=False, seed=seed, model="x", skill=0.99)
     (section,) = read_board(results).sections
     rows = section.rows.set_index("name")
     assert not rows.loc["x", "verified"] and pd.isna(rows.loc["x", "rank_low"])
     assert section.rows["name"].tolist()[-1] == "x"  # below all that rank, though its mean is best
     assert "**Take good**" in section.recommendation
     assert "x (not verified)" in build_text(results, tmp_path)
+    with pytest.raises(InputError, match="'x' is none of the models"):
+        main(["compare", "x", "bad", str(results)])
+
+
+def test_a_seed_that_is_not_verified_takes_nothing_from_those_that_are(
+    results: Path, tmp_path: Path
+) -> None:
+    before = read_board(results).sections[0].rows
+    keep(tmp_path / "fourth", results, verified=False, seed=3, model="good", skill=0.2)
+    pd.testing.assert_frame_equal(read_board(results).sections[0].rows, before)
+
+
+def test_of_those_that_rank_is_said_where_others_stand_higher(
+    results: Path, tmp_path: Path
+) -> None:
+    keep(tmp_path / "lucky", results, model="lucky", skill=1.0)
+    (section,) = read_board(results).sections
+    assert section.rows["name"].iloc[0] == "lucky"
+    assert "Highest accuracy of the 2 that rank: good" in section.recommendation
+    assert "All others that rank are worse" in section.recommendation
 
 
 def build_text(results: Path, tmp_path: Path) -> str:
@@ -140,7 +195,7 @@ def test_in_a_folder_of_ones_own_every_protocol_and_every_run_counts(tmp_path: P
 
 def test_submit_refuses_an_unknown_protocol(results: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", split="mine")
-    with pytest.raises(InputError, match=r"is of a protocol .* Known are gtzan, given, complete"):
+    with pytest.raises(InputError, match=r"is of a protocol .* There are gtzan, given, complete"):
         submit(run, results)
     assert submit(run, results, new_protocol=True).exists()
     with pytest.raises(InputError, match="cannot be the name of a folder"):
@@ -186,7 +241,7 @@ def test_choose(results: Path, tmp_path: Path) -> None:
     board = read_board(results)
     (said,) = choose(board, None, None, None)
     assert said.startswith("gtzan, split given: take good, accuracy 0.")
-    assert "large has the highest mean" in said or "Tied with both: large" in said
+    assert "large" in said and "1,234 parameters" in said
     (said,) = choose(board, None, parse_size("1K"), None)
     assert "no verified row of 3 seeds up to 1,000 parameters" in said
     (said,) = choose(board, "cpu", None, None)
@@ -214,11 +269,11 @@ def test_the_command_gives_the_configuration_again() -> None:
     seen = set()
     for run in read_kept(RESULTS).runs:
         config = run.result.config
-        command = command_of(config)
+        command = shlex.split(command_of(config))
         if (key := json.dumps({**config, "seed": 0})) in seen or config["checkpoint"]:
             continue
         seen.add(key)
-        typed = [a for a in command.split()[3:] if a != "dataset.path=DIR"]
+        typed = [a for a in command[3:] if a != "dataset.path=DIR"]
         again = compose("train", typed)
         for name in (
             "optimizer",
@@ -241,7 +296,7 @@ def test_commands_of_a_user_that_go_wrong(tmp_path: Path, python: Callable[..., 
     for arguments, said in {
         ("build", "--results", "nowhere"): "nowhere is no folder",
         ("choose", "--max-params", "many"): "--max-params many is no number of parameters",
-        ("compare", "crmn", "fcn"): "did you mean crnn?",
+        ("compare", "crmn", "fcn"): "did you mean crnn",
         ("submit", "nowhere"): "nowhere is no folder",
         ("verify", "nowhere"): "nowhere is no folder",
     }.items():

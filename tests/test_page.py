@@ -18,8 +18,8 @@ from benchmarks.price import price_of
 from leaderboard import page as pages
 from leaderboard import panels
 from leaderboard.board import Board, Section, read_board
-from leaderboard.kept import RESULTS
 from leaderboard.literature import read_literature
+from leaderboard.protocols import RESULTS
 from tests.runs import make_run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -279,10 +279,10 @@ def test_data_efficiency_joins_what_differs_in_the_share_alone(
     for share, skill in shares.items():
         for epochs in (3, 30) if share is None else (3,):
             config = {"epochs": epochs, "dataset": {"fold": None, "share": share}}
-            learned = f"learned from {share}"
+            learned = f"{share} of training"
             folder = tmp_path / "runs" / f"{share} {epochs}"
             skill = 0.7 if epochs > 3 else skill
-            make_run(folder, skill=skill, config=config, train_fingerprint=learned)
+            make_run(folder, skill=skill, config=config, train_fingerprint=learned, split=learned)
     board = read_board(tmp_path / "runs")
     (curve,) = panels.efficiency(board.sections)
     assert [point["x"] for point in curve["points"]] == ["10%", "50%", "100%"]

@@ -15,7 +15,7 @@ from benchmarks.standings import Standings, entries_of, standings
 from benchmarks.suite import Grid, Suite
 from leaderboard import between
 from leaderboard.__main__ import find_runs, main
-from leaderboard.kept import RESULTS, run_id
+from leaderboard.protocols import RESULTS, run_id
 from leaderboard.submit import submit
 from tests.runs import make_run, read
 from zoo.errors import InputError

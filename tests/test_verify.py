@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from leaderboard.kept import VERIFIED, read_kept
 from leaderboard.submit import submit
 from leaderboard.verify import verify
+from tests.runs import change_result, change_scores
 from zoo.errors import InputError
 
 
@@ -48,6 +49,21 @@ def test_other_weights_do_not(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its weights give other scores"):
         verify(run, results=results)
     assert not (folder / VERIFIED).exists()
+
+
+def test_other_artists_or_sizes_than_are_true_are_not_verified(run: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    folder = submit(run, results, new_protocol=True)
+    whole = {name: (folder / name).read_bytes() for name in ("scores.parquet", "result.json")}
+    change_scores(folder, "artist", "each track its own")
+    with pytest.raises(InputError, match="names other labels, artists or groups"):
+        verify(run, results=results)
+    (folder / "scores.parquet").write_bytes(whole["scores.parquet"])
+    change_result(folder, lambda r: r["costs"].update(parameters=1))
+    with pytest.raises(InputError, match="its result says 1"):
+        verify(run, results=results)
+    (folder / "result.json").write_bytes(whole["result.json"])
+    verify(run, results=results)
 
 
 def test_a_run_without_weights_cannot_be_verified(run: Path, tmp_path: Path) -> None:

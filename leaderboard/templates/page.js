@@ -29,7 +29,7 @@
     const head = element("tr", {}, ...columns.map((name, place) => element("th", { scope: "col", className: isNumber[place] ? "number" : "" }, name)));
     const body = rows.map((row) => element("tr", {}, ...row.map(cell)));
     const inner = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
-    return element("div", { className: "scroll", tabIndex: 0 }, inner);
+    return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: columns.join(", ") }, inner);
   }
 
   // ---- charts
@@ -93,7 +93,7 @@
       const isUp = head.getAttribute("aria-sort") === "descending" || (head.getAttribute("aria-sort") === "none" && !isBetterHigh(head));
       head.parentNode.querySelectorAll("[aria-sort]").forEach((other) => other.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", isUp ? "ascending" : "descending");
-      const isNumber = head.classList.contains("number");
+      const isNumber = head.dataset.order === "number";
       const keyed = rows.map((row) => [row, row.cells[place].dataset.value]);
       keyed.sort(([, a], [, b]) => {
         if (a === "" || b === "") return (a === "") - (b === ""); // what was not measured goes last
@@ -150,7 +150,7 @@
         const middle = Math.sqrt(Math.min(...known.map((point) => point.cost)) * Math.max(...known.map((point) => point.cost)));
         for (const point of known) {
           point.side = point.cost > middle ? "left" : "right";
-          point.isClaim = point.interval_of === "architecture";
+          point.isClaim = point.verified && point.interval_of === "architecture";
         }
         draw(place, "cost", known, { x: DATA.costs[cost.value], y: data.metric });
       },
@@ -179,7 +179,8 @@
     const dialog = document.getElementById("row");
     document.getElementById("row-title").textContent = row.name;
     const parts = [
-      element("p", {}, `${row.kind}, front end ${row.frontend}; ${data.metric} ${share(row.mean)} (${share(row.low)} to ${share(row.high)}), ${row.num_seeds} seeds.`),
+      element("p", {}, `${row.kind}, front end ${row.frontend}; ${data.metric} ${share(row.mean)} (${share(row.low)} to ${share(row.high)}), ${row.num_seeds} seed${row.num_seeds > 1 ? "s" : ""}.`),
+      element("p", {}, facts(row)),
       ...details.warnings.map((warning) => element("p", { className: "notice" }, `The audit of the split warns: ${warning}.`)),
     ];
     const later = [];
@@ -193,7 +194,7 @@
     for (const figure of new Set(details.curves.map((point) => point.figure))) {
       const lines = element("div", { className: "chart" });
       const points = details.curves.filter((point) => point.figure === figure)
-        .map((point) => ({ series: `seed ${point.seed}`, x: point.epoch, y: point.value }));
+        .map((point) => ({ series: point.series, x: point.epoch, y: point.value }));
       later.push(() => draw(lines, "lines", points, { x: "epoch", y: figure }));
       parts.push(element("h3", {}, figure), lines);
     }
@@ -209,6 +210,12 @@
     dialog.showModal();
     dialog.scrollTop = 0;
     later.forEach((drawing) => drawing());
+  }
+  function facts(row) {
+    const known = Object.entries(DATA.costs).filter(([name]) => row[name] !== null);
+    const costs = known.map(([name, title]) => `${title}: ${Number(row[name].toPrecision(4)).toLocaleString("en")}`);
+    const origin = row.pretrained ? `from weights learned on other data (licence: ${row.licence})` : "from random weights";
+    return `Trained ${origin}${row.verified ? "" : "; not verified"}. ${costs.join("; ")}.`;
   }
   function confusionPoints(classes, counts) {
     return counts.flatMap((row, i) => {
@@ -238,10 +245,10 @@
       );
     }
     function sentence(question, [nameA, nameB], claim, how) {
-      if (claim === null) return `${question}: no claim. That takes three seeds of each, two independent units, and verified weights.`;
+      if (claim === null) return `${question}: no claim. That takes ${DATA.minSeeds} seeds of each, two independent units, and verified weights.`;
       const [difference, low, high, p] = claim;
-      const answer = p < 0.05 ? `${difference > 0 ? nameA : nameB} is better than ${difference > 0 ? nameB : nameA}` : "a tie, the difference may be noise";
-      return `${question}: ${answer} (A less B ${signed(difference)}, 95 % interval ${signed(low)} to ${signed(high)}, ${chance(p)}${how}).`;
+      const answer = p < 1 - DATA.level ? `${difference > 0 ? nameA : nameB} is better than ${difference > 0 ? nameB : nameA}` : "a tie, the difference may be noise";
+      return `${question}: ${answer} (A less B ${signed(difference)}, ${100 * DATA.level} % interval ${signed(low)} to ${signed(high)}, ${chance(p)}${how}).`;
     }
     function trackByTrack([placeA, placeB], [nameA, nameB]) {
       const tracks = data.tracks;
@@ -254,11 +261,11 @@
       });
       const only = [0, 1].map((which) => all.filter((track) => track.wins[which] && !track.wins[1 - which]).length);
       const both = all.filter((track) => track.wins[0] && track.wins[1]).length;
-      const apart = all.filter((track) => track.apart !== 0).sort((x, y) => y.apart - x.apart);
+      const apart = all.filter((track) => track.apart !== 0).sort((x, y) => Math.abs(y.apart) - Math.abs(x.apart));
       const rows = apart.slice(0, MOST_TRACKS).map((t) => [t.name, t.genre, `${t.right[0]} of ${seeds[0]}`, `${t.right[1]} of ${seeds[1]}`, ...t.taken]);
       return [
         element("p", {}, `First checkpoints, of ${all.length} tracks: A right and B wrong ${only[0]}, B right and A wrong ${only[1]}, both right ${both}, both wrong ${all.length - both - only[0] - only[1]}.`),
-        element("details", {}, element("summary", {}, `The ${apart.length} tracks that they do not recognise equally often`),
+        element("details", {}, element("summary", {}, `The ${apart.length} tracks that they do not recognise equally often${apart.length > rows.length ? `, the first ${rows.length} of them` : ""}`),
           table(["track", "genre", `seeds of A (${nameA}) right`, `seeds of B (${nameB}) right`, "A took it for", "B took it for"], rows)),
       ];
     }
