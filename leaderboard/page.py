@@ -41,6 +41,7 @@ def render(board: Board) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     filters = {"number": number, "span": report.span, "emphasis": emphasis, "fraction": fraction}
     environment.filters |= filters
     literature = read_literature()

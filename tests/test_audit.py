@@ -445,6 +445,7 @@ def test_strict_stops_before_training(leaking: Path, tmp_path: Path, python: Run
     train(compose("train", values(leaking, run)))  # the folder is free
 
 
+@pytest.mark.slow
 def test_two_processes_say_it_once(leaking: Path, tmp_path: Path) -> None:
     done = torchrun(tmp_path, *values(leaking, tmp_path / "run"))
     assert done.returncode == 0, done.stderr

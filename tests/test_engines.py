@@ -271,6 +271,7 @@ def ray() -> object:
     return None
 
 
+@pytest.mark.slow
 def test_ray_gives_the_scores_of_local(ray: object, finished: list[Job], tmp_path: Path) -> None:
     jobs = tiny_jobs(tmp_path)
     outcomes = run_ray([training(job) for job in jobs], 1, nothing)
@@ -278,6 +279,7 @@ def test_ray_gives_the_scores_of_local(ray: object, finished: list[Job], tmp_pat
     assert same_scores(finished, jobs)
 
 
+@pytest.mark.slow
 def test_ray_tries_again_where_a_worker_is_lost(ray: object, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     code = (
@@ -293,6 +295,7 @@ def test_ray_tries_again_where_a_worker_is_lost(ray: object, tmp_path: Path) -> 
     assert (tmp_path / "tries").read_text() == "xx"
 
 
+@pytest.mark.slow
 def test_ray_says_so_where_no_machine_is_large_enough(
     ray: object, tmp_path: Path, python: Run
 ) -> None:

@@ -1,6 +1,5 @@
 """The results that are kept: what is taken, what is refused and why, what ranks, what is built."""
 
-import json
 import shlex
 import shutil
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import Run
 
 from leaderboard.__main__ import main
 from leaderboard.board import read_board
@@ -266,13 +266,11 @@ def test_a_choice_is_made_among_what_the_limits_leave(tmp_path: Path) -> None:
 
 
 def test_the_command_gives_the_configuration_again() -> None:
-    seen = set()
-    for run in read_kept(RESULTS).runs:
-        config = run.result.config
-        command = shlex.split(command_of(config))
-        if (key := json.dumps({**config, "seed": 0})) in seen or config["checkpoint"]:
+    one_of_each = {r.result.model: r.result.config for r in read_kept(RESULTS).runs}
+    for config in one_of_each.values():
+        if config["checkpoint"]:
             continue
-        seen.add(key)
+        command = shlex.split(command_of(config))
         typed = [a for a in command[3:] if a != "dataset.path=DIR"]
         again = compose("train", typed)
         for name in (
@@ -292,14 +290,18 @@ def test_the_built_files_of_the_project_are_not_stale() -> None:
     assert main(["build", "--check"]) == 0
 
 
-def test_commands_of_a_user_that_go_wrong(tmp_path: Path, python: Callable[..., object]) -> None:
-    for arguments, said in {
-        ("build", "--results", "nowhere"): "nowhere is no folder",
-        ("choose", "--max-params", "many"): "--max-params many is no number of parameters",
-        ("compare", "crmn", "fcn"): "did you mean crnn",
-        ("submit", "nowhere"): "nowhere is no folder",
-        ("verify", "nowhere"): "nowhere is no folder",
-    }.items():
-        ran = python("leaderboard", *arguments, cwd=tmp_path)
-        assert (ran.returncode, ran.stdout) == (2, ""), ran  # type: ignore[attr-defined]
-        assert said in ran.stderr and ran.stderr.count("\n") == 1  # type: ignore[attr-defined]
+def test_commands_of_a_user_that_go_wrong(tmp_path: Path, python: Run) -> None:
+    wrong = {
+        "nowhere is no folder": ["build", "--results", "nowhere"],
+        "--max-params many is no number of parameters": ["choose", "--max-params", "many"],
+        "did you mean crnn": ["compare", "crmn", "fcn"],
+        f"{tmp_path} holds no result.json": ["submit", str(tmp_path)],
+        "/tmp/nowhere is no folder": ["verify", "/tmp/nowhere"],
+    }
+    for said, arguments in wrong.items():
+        with pytest.raises(InputError) as refusal:
+            main(arguments)
+        assert said in str(refusal.value) and "\n" not in str(refusal.value)
+    ran = python("leaderboard", "verify", "nowhere", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: nowhere is no folder") and ran.stderr.count("\n") == 1

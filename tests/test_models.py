@@ -28,12 +28,12 @@ SHAPES = {  # of what back ends read, without the batch; at least as long as the
 ON_SHAPES = [(m, shape) for m in ACCEPTS for what in ACCEPTS[m] for shape in SHAPES[what]]
 
 
-KINDS = ("baseline", "CNN", "hybrid", "transformer")
+FAMILIES = ("baseline", "CNN", "hybrid", "transformer")
 
 
 @pytest.mark.parametrize("name", choices("model"))
 def test_each_model_names_its_kind(name: str) -> None:
-    assert read_choice("model", name)["kind"] in KINDS
+    assert read_choice("model", name)["kind"] in FAMILIES
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -141,6 +141,7 @@ def test_clips_without_a_tag_spread_over_folds(tmp_path: Path) -> None:
     assert counts.tolist() == [2, 2, 2, 2]
 
 
+@pytest.mark.slow
 def test_training_with_clips_that_have_no_tag(python: Run, tmp_path: Path) -> None:
     root = small(tmp_path / "mtat")
     arguments = ["dataset=mtat", f"dataset.path={root}", "dataset.version=usual", "model=linear"]

@@ -169,6 +169,7 @@ def test_resume_begins_anew_or_prints_the_result(
     assert again.metrics == again.model_validate_json(before).metrics
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_same_head(runs: dict[str, Path], source: Path, cache: Path) -> None:
     folder = runs["head"].parent
     other = cache / "two"

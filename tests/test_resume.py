@@ -117,6 +117,7 @@ def test_ten_kills_at_random_moments(uninterrupted: Path, tmp_path: Path) -> Non
     assert len(places) > 3
 
 
+@pytest.mark.slow
 def test_resume_without_a_checkpoint_starts_anew(uninterrupted: Path, tmp_path: Path) -> None:
     train(compose("train", values(tmp_path / "run", "resume=true")))
     assert_equal(tmp_path / "run", uninterrupted)
@@ -136,6 +137,7 @@ def test_resume_needs_a_folder() -> None:
         train(compose("train", [*QUICK, *TINY_SYNTH, "resume=true"]))
 
 
+@pytest.mark.slow
 def test_another_recipe_or_other_data_are_refused(uninterrupted: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"another recipe \(it differs in optimizer.lr\)"):
         train(compose("train", values(uninterrupted, "resume=true", "optimizer.lr=0.1")))
@@ -163,6 +165,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
     assert [file.name for file in folder.iterdir()] == ["last.pt"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full")
 def test_a_run_on_a_full_disk_says_so_and_goes_on_later(
     uninterrupted: Path, tmp_path: Path, python: Run
@@ -192,6 +195,7 @@ def test_phases_begin_with_the_best_weights(tmp_path: Path) -> None:
             assert torch.equal(tensor, last["model"][name]), name
 
 
+@pytest.mark.slow
 def test_two_processes_score_each_track_once(tmp_path: Path, python: Run) -> None:
     two = ["precision=fp32", f"output_dir={tmp_path / 'run'}"]
     done = torchrun(tmp_path, *QUICK, *TINY_SYNTH, "threads=1", *two)
@@ -217,6 +221,7 @@ def test_two_processes_score_each_track_once(tmp_path: Path, python: Run) -> Non
     )
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together(tmp_path: Path) -> None:
     """Both write nothing but one checkpoint, whichever of them hears the signal."""
     folder = tmp_path / "run"

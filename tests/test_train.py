@@ -240,6 +240,7 @@ def test_early_stopping_and_tensorboard(tmp_path: Path) -> None:
     assert list((tmp_path / "run" / "logs").rglob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_accumulation_and_trainable_front_end(tmp_path: Path) -> None:
     """Two micro-batches a step, class weights, mixup and masks, mel filters that learn."""
     values = ["model=crnn", "micro_batch_size=4", "frontend.trainable=true", *TINY_SYNTH, *QUICK]

@@ -28,6 +28,7 @@ from zoo.trainer import Trainer
 CLASSIFIERS = ("ast", "wav2vec2", "hubert", "wavlm", "data2vec", "wav2vec2_bert", "whisper", "hf")
 SECONDS = {"whisper": 30.0, "ast": 3.0}  # of clips that transformers does not pad; others: any
 METHODS = [method for method in choices("finetune") if method != "scratch"]
+QUICK = ("full", "head", "lora")  # what `make test` trains
 BRIEF = ("epochs=1", "clip_seconds=1", "threads=1", "ema_decay=0", *TINY_SYNTH)
 
 
@@ -211,7 +212,9 @@ def test_every_method_trains_every_transformer(
     again(tmp_path / "run")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in METHODS]
+)
 def test_every_method_trains_a_transformer(
     method: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:

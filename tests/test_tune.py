@@ -344,6 +344,7 @@ def test_a_file_of_trials_that_is_none_is_named(tmp_path: Path) -> None:
 # The command
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_after_it_was_killed(python: Run, tmp_path: Path) -> None:
     suite = suite_of(tmp_path, ROWS[0], tune={"trials": 2})
     arguments = [f"suite={suite}", "output_dir=out", "workers=1", "threads=1", *TINY_SYNTH]

@@ -213,7 +213,8 @@
   }
   function facts(row) {
     const known = Object.entries(DATA.costs).filter(([name]) => row[name] !== null);
-    const costs = known.map(([name, title]) => `${title}: ${Number(row[name].toPrecision(4)).toLocaleString("en")}`);
+    const written = (value) => (Number.isInteger(value) ? value : Number(value.toPrecision(3))).toLocaleString("en");
+    const costs = known.map(([name, title]) => `${title}: ${written(row[name])}`);
     const origin = row.pretrained ? `from weights learned on other data (licence: ${row.licence})` : "from random weights";
     return `Trained ${origin}${row.verified ? "" : "; not verified"}. ${costs.join("; ")}.`;
   }
