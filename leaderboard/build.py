@@ -6,6 +6,7 @@ import pandas as pd
 
 from benchmarks import report
 from leaderboard.board import Board, Section
+from leaderboard.details import hardware_of
 from leaderboard.page import render, rounded
 from zoo.errors import InputError
 from zoo.markdown import cell
@@ -71,7 +72,8 @@ def to_markdown(board: Board) -> str:
     parts = [HEAD]
     for section in board.sections:
         parts += [report.heading(section.shown), _table(section)]
-        parts.append(cell(section.recommendation))
+        runs = [run for entry in section.entries for run in entry.runs]
+        parts += [cell(section.recommendation), f"Trained on {hardware_of(runs)}."]
     return "\n\n".join([*parts, report.NOTE]) + "\n"
 
 

@@ -67,6 +67,7 @@ def unknown_there(*arguments: object) -> dict[str, str]:
     return {}
 
 
+@pytest.mark.slow
 def test_a_task_whose_worker_dies_goes_on_where_it_was(
     ray: object, tmp_path: Path, files: list[str]
 ) -> None:

@@ -250,6 +250,7 @@ def killed_suite_scores(finished: list[Job], folder: Path, num_kills: int) -> bo
     return same_scores(finished, jobs)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_harness_with_75_and_it_goes_on_later(
     finished: list[Job], tmp_path: Path
 ) -> None:

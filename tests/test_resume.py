@@ -182,6 +182,7 @@ def test_a_run_on_a_full_disk_says_so_and_goes_on_later(
     assert_equal(tmp_path / "run", uninterrupted)
 
 
+@pytest.mark.slow
 def test_phases_begin_with_the_best_weights(tmp_path: Path) -> None:
     """A second optimiser with rate 0 leaves the best weights as they are."""
     phases = "optimizer.phases=[{epoch: 2, name: sgd, lr: 0.0}]"

@@ -89,6 +89,7 @@ def test_evaluation_is_part_of_the_protocol(
     assert read_result(tmp_path / "run").protocol.evaluation == "published"
 
 
+@pytest.mark.slow
 def test_same_seed_same_scores_other_seed_other_scores(run: Path, tmp_path: Path) -> None:
     def scores(seed: int) -> np.ndarray:
         folder = tmp_path / str(seed)
