@@ -14,6 +14,7 @@ from benchmarks.statistics import LEVEL, MIN_SEEDS
 from benchmarks.suite import Suite
 from zoo.markdown import cell
 from zoo.pooling import Pooled
+from zoo.results import Protocol
 
 NOTE = f"""\
 Scores are means over seeds. Intervals of {LEVEL:.0%} are for the architecture: over other tracks by
@@ -86,9 +87,14 @@ def heading(one: Standings) -> str:
     folds = sorted({str(run.result.protocol.fold) for run in entry.runs} - {"None"})
     of_folds = f", folds {', '.join(folds)}" if folds else ""
     lines = [f"## {cell(protocol.dataset)}, split {cell(protocol.split)}{of_folds}", facts(one)]
-    if protocol.dataset.startswith("synth"):
+    if is_sanity_check(protocol):
         lines.append("*Sanity check: says nothing about real music.*")
     return "\n\n".join(lines)
+
+
+def is_sanity_check(protocol: Protocol) -> bool:
+    """Tell whether the data set was composed by the project, and says nothing about real music."""
+    return protocol.dataset.startswith("synth")
 
 
 def facts(one: Standings) -> str:

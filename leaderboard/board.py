@@ -50,7 +50,7 @@ class Section:
     @property
     def is_real(self) -> bool:
         """Tell whether it says anything about real music."""
-        return not self.protocol.dataset.startswith("synth")
+        return not report.is_sanity_check(self.protocol)
 
     @property
     def recommendation(self) -> str:
@@ -90,7 +90,9 @@ def read_board(results: Path = RESULTS) -> Board:
         try:
             sections.append(_section(*(entries_of(part, names) for part in parts)))
         except ValueError as error:  # of tracks of a single unit, with several labels
-            refused.append(Refused(results, f"{parts[0][0].runs[0].result.protocol}: {error}"))
+            protocol = [*parts[0], *parts[1]][0].runs[0].result.protocol
+            reason = f"{protocol.dataset}, split {protocol.split}: {error}"
+            refused.append(Refused(results, reason))
     refused += [Refused(results, line) for line in said]
     if not sections:
         reasons = "".join(f" {folder}: {reason}" for folder, reason in refused[:1])

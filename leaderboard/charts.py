@@ -23,10 +23,10 @@ def specifications() -> dict[str, Any]:
 
 
 @cache
-def library() -> str:
+def bundle() -> str:
     """Return Vega, Vega-Lite and vega-embed as one script, which needs no network."""
-    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
-    return bundle.replace("</script", "<\\/script")
+    text = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
+    return text.replace("</script", "<\\/script")
 
 
 def _cost() -> alt.LayerChart:

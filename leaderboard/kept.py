@@ -58,7 +58,7 @@ class Kept:
 
 
 def read_kept(results: Path = RESULTS) -> Kept:
-    """Read and check all results below a folder, oldest first. Raises `InputError` where there is
+    """Read and check all results below a folder. Raises `InputError` where there is
     no folder, or its protocols.yaml is damaged."""
     if not results.is_dir():
         raise InputError(f"{results} is no folder; give one of results, such as runs.")
@@ -69,23 +69,31 @@ def read_kept(results: Path = RESULTS) -> Kept:
     for folder in _folders(results):
         try:
             run = _accepted(folder, known)
-            _check_tracks(run, first.setdefault(protocol_id(run.result.protocol), run))
-            same = first.setdefault(run_id(run.result), run)
-            if known is not None and same is not run:
+            protocol, name = protocol_id(run.result.protocol), run_id(run.result)
+            _check_tracks(run, first.get(protocol, run))
+            may_rank = known is None or _is_verified(folder)
+            if known is not None and (same := first.get(name)):
                 raise InputError(f"{folder} is of the protocol, recipe and seed of {same.folder}.")
-            if known is None or _is_verified(folder):
-                ranked.add(folder)
-            runs.append(run)
         except ValueError as error:
             refused.append(Refused(folder, str(error)))
+            continue
+        first = {protocol: run, name: run, **first}
+        runs.append(run)
+        if may_rank:
+            ranked.add(folder)
     return Kept(tuple(runs), frozenset(ranked), tuple(refused))
 
 
 def _folders(results: Path) -> list[Path]:
-    """Return the folders that hold a result, or a part of one, oldest first."""
+    """Return the folders that hold a result, or a part of one: the verified first, by which others
+    are judged, then oldest first."""
     files = {f.parent: f for name in (SCORES["test"], FILE) for f in results.rglob(name)}
     found = [folder for folder in files if folder.suffix != ".part"]
-    return sorted(found, key=lambda folder: (files[folder].stat().st_mtime, folder))
+
+    def order(folder: Path) -> tuple[bool, float, Path]:
+        return not (folder / VERIFIED).exists(), files[folder].stat().st_mtime, folder
+
+    return sorted(found, key=order)
 
 
 def _accepted(folder: Path, known: dict[str, str] | None) -> Run:

@@ -69,7 +69,7 @@ def render(board: Board) -> str:
         },
         style=_part("page.css"),
         script=_part("page.js"),
-        library=Markup(charts.library()),
+        library=Markup(charts.bundle()),
     )
 
 
@@ -97,7 +97,7 @@ def section_of(section: Section, literature: Sequence[Published]) -> dict[str, A
         "published": [f for f in literature if (f.dataset, f.metric) == (protocol.dataset, metric)],
         "tables": {name: _cells(table) for name, table in panels.tables(section, found).items()},
         "details": [details(entry) for entry in entries],
-        "data": _data(section, metric, found),
+        "data": _data(section, rows, metric, found),
     }
 
 
@@ -107,15 +107,14 @@ def title_of(section: Section) -> str:
     return f"{protocol.dataset}, split {protocol.split}, {tracks} test tracks"
 
 
-def _data(section: Section, metric: str, found: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def _data(
+    section: Section, rows: pd.DataFrame, metric: str, found: Mapping[str, pd.DataFrame]
+) -> dict[str, Any]:
     drawn = {"robustness": panels.robustness, "length": panels.length}
     return {
         "metric": metric.replace("_", " "),
         "classes": section.protocol.classes,
-        "rows": [
-            {key: plain(row[key]) for key in ROW}
-            for row in rounded(section.rows).to_dict("records")
-        ],
+        "rows": [{key: plain(row[key]) for key in ROW} for row in rows.to_dict("records")],
         "tracks": panels.tracks(section),
         "pairs": panels.pairs(section),
         "listening": panels.listening(found["listening"]) if "listening" in found else [],

@@ -1,5 +1,6 @@
 """The results that are kept: what is taken, what is refused and why, what ranks, what is built."""
 
+import os
 import shlex
 import shutil
 from collections.abc import Callable
@@ -146,6 +147,18 @@ def test_what_is_refused_is_named_and_the_rest_is_built(
     assert main(["build", "--results", str(results), "--out", str(out)]) == 1
     assert f"{bad} is refused: {bad / 'result.json'} says test accuracy" in capsys.readouterr().err
     assert "1 result was refused" in (out / "index.html").read_text()
+
+
+def test_a_refused_result_does_not_speak_against_those_that_are_verified(
+    results: Path, tmp_path: Path
+) -> None:
+    before = read_kept(results)
+    forged = keep(tmp_path / "forged", results, verified=False, model="forged")
+    change_scores(forged, "artist", "one and the same")
+    os.utime(forged / "result.json", (0, 0))  # the oldest of all
+    kept = read_kept(results)
+    assert kept.ranked == before.ranked
+    assert [refused.folder for refused in kept.refused] == [forged]
 
 
 def test_what_is_not_verified_is_shown_and_does_not_rank(results: Path, tmp_path: Path) -> None:
