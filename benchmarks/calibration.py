@@ -1,4 +1,4 @@
-"""Temperature, which makes probabilities honest, and the picture of how honest they are.
+"""How honest probabilities are, and the picture of it.
 
 B tracks, K classes, N decisions: with one label, the class that each track is taken for; with
 several, whether each tag fits each track.
@@ -15,10 +15,7 @@ from matplotlib.figure import Figure
 from zoo.errors import InputError
 from zoo.metrics import calibration_bins
 
-SMALLEST = 1e-12  # a probability of 0 is taken for so much: its logarithm is finite
-HOTTEST = 100.0  # the temperature lies between this and its inverse
 SIMULATIONS = 1000  # of what chance does to a calibration error
-HALVINGS = 60  # of the interval of ln T: until it is as narrow as float64 can tell
 
 
 class Decisions(NamedTuple):
@@ -27,43 +24,6 @@ class Decisions(NamedTuple):
     confidence: np.ndarray
     correct: np.ndarray
     row: np.ndarray  # of the track
-
-
-def fit_temperature(target: np.ndarray, prob_BK: np.ndarray) -> float:
-    """Return the T with the least log loss of `with_temperature(prob, T)` (Guo et al. 2017), within
-    1/100..100; the ends where the tracks are all right, or tell nothing.
-
-    `target` is class indices `[B]`, or zeros and ones `[B,K]`: then each tag is a decision of its
-    own. The loss is convex in 1/T, and its slope is halved to where it is 0.
-    """
-    low, high = -np.log(HOTTEST), np.log(HOTTEST)
-    is_multilabel = np.ndim(target) == 2
-    truth_BK = target if is_multilabel else np.eye(prob_BK.shape[1])[target]
-    logit_BK = _logits(prob_BK, is_multilabel)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        calibrated_BK = with_temperature(prob_BK, float(np.exp(middle)), is_multilabel)
-        too_sure = (logit_BK * (calibrated_BK - truth_BK)).sum() > 0  # slope of the loss in 1/T
-        low, high = (middle, high) if too_sure else (low, middle)
-    return float(np.exp((low + high) / 2))
-
-
-def with_temperature(prob_BK: np.ndarray, temperature: float, multilabel: bool) -> np.ndarray:
-    """Return softmax(ln p / T), or for several labels sigmoid(logit p / T), float64.
-
-    Of tracks, whose probabilities are means over chunks: their logits are gone, but what scores
-    them is the only probability that anybody sees.
-    """
-    logit_BK = _logits(prob_BK, multilabel) / temperature
-    if multilabel:
-        return 0.5 + 0.5 * np.tanh(logit_BK / 2)  # the sigmoid, which does not overflow
-    odds_BK = np.exp(logit_BK - logit_BK.max(1, keepdims=True))
-    return odds_BK / odds_BK.sum(1, keepdims=True)
-
-
-def _logits(prob_BK: np.ndarray, multilabel: bool) -> np.ndarray:
-    prob_BK = np.clip(np.asarray(prob_BK, np.float64), SMALLEST, 1 - SMALLEST)
-    return np.log(prob_BK) - (np.log1p(-prob_BK) if multilabel else 0)
 
 
 def losses(target: np.ndarray, prob_BK: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,12 +17,11 @@ from benchmarks.calibration import (
     calibration_error,
     decisions,
     draw,
-    fit_temperature,
     if_honest,
     losses,
-    with_temperature,
 )
 from benchmarks.summaries.calibration import summarize
+from zoo.calibration import fit_temperature, with_temperature
 from zoo.errors import InputError
 from zoo.metrics import expected_calibration_error, single_label
 from zoo.results import SCORES

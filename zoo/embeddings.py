@@ -21,7 +21,7 @@ from accelerate import Accelerator
 
 from zoo import runtime
 from zoo.errors import InputError
-from zoo.model import GenreModel
+from zoo.model import GenreModel, weights_hash
 from zoo.prepare import Data, cache_folder
 from zoo.scores import chunk_length, evaluation_batches
 from zoo.shards import explained
@@ -52,12 +52,8 @@ def folder_of(model: GenreModel, accelerator: Accelerator, config: Any) -> Path:
         "chunks": [chunk_length(model), config.evaluation],
         "precision": accelerator.mixed_precision,
     }
+    settings["weights"] = weights_hash(model, without="head.")
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in model.state_dict().items():
-        if not name.startswith("head."):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            flat = tensor.detach().cpu().contiguous().flatten()
-            digest.update(flat.view(torch.uint8).numpy().data)
     return cache_folder(config) / "embeddings" / digest.hexdigest()[:32]
 
 

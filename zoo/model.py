@@ -1,6 +1,7 @@
 """`GenreModel`: the only place where front end, back end and head meet."""
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -42,6 +43,7 @@ class ModelConfig:
     licence: str | None = None  # of that checkpoint, as it states it
     adapter: Mapping[str, Any] | None = None  # `zoo.adapters.Adapters`, where there are some
     neighbours: Mapping[str, int] | None = None  # of a head that is `Nearest`: its sizes
+    calibration: Mapping[str, Any] | None = None  # `zoo.calibration.Calibration`, as plain values
 
 
 def without_start(config: ModelConfig) -> ModelConfig:
@@ -158,8 +160,7 @@ class GenreModel(nn.Module):
         """Write config.json, model.safetensors and a model card, as the Hub has them; of a model
         with adapters, only what has learned."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = asdict(without_start(self.config))
-        (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n")
+        write_config(folder, self.config)
         file, state = folder / "model.safetensors", self.state_dict()
         if self.config.adapter is not None:
             from zoo import adapters
@@ -203,6 +204,23 @@ class GenreModel(nn.Module):
             raise InputError(f"{weights_file} does not hold its weights: {reason}") from error
         check_finite(weights_file, weights)
         return model.eval()
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    """Write config.json into a model's folder."""
+    content = asdict(without_start(config))
+    (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def weights_hash(model: nn.Module, without: str | None = None) -> str:
+    """Return a hash of a module's tensors, of all but those whose names begin like `without`."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if without is None or not name.startswith(without):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            flat = tensor.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:32]
 
 
 def _unpickled(config: ModelConfig, state: Mapping[str, Tensor], training: bool) -> GenreModel:

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from accelerate import Accelerator
 from omegaconf import OmegaConf
 
 from zoo import plots, runtime
+from zoo.calibration import Calibration
 from zoo.evaluate import Measured, measure, with_thresholds
-from zoo.model import GenreModel
+from zoo.model import GenreModel, ModelConfig, write_config
 from zoo.pooling import contrast_accuracy
 from zoo.results import (
     SCORES,
@@ -126,9 +128,16 @@ def conclude(training: Training, threads: int, precision: str, audited: Audited)
     }
     accelerator.end_training()
     if accelerator.is_main_process:
+        write_config(folder / "model", calibrated(best.config, measured["validation"]))
         result = make_result(training, saved, measured, threads, precision, audited)
         write(folder, result, measured, training.history)
         print(conclusion(folder))
+
+
+def calibrated(config: ModelConfig, validation: Measured) -> ModelConfig:
+    """Return a model's config with what the validation tracks say of its probabilities."""
+    calibration = Calibration.of(validation.manifest.targets(), validation.scores)
+    return replace(config, calibration=calibration.asdict())
 
 
 def write(

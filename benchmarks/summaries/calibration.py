@@ -16,12 +16,11 @@ from benchmarks.calibration import (
     Decisions,
     calibration_error,
     decisions,
-    fit_temperature,
     if_honest,
     losses,
-    with_temperature,
 )
 from benchmarks.statistics import checkpoint_interval
+from zoo.calibration import fit_temperature, with_temperature
 from zoo.datasets.base import encode_labels, units_of
 from zoo.metrics import calibration_bins
 from zoo.results import SCORES, Result, read_scores
