@@ -52,7 +52,7 @@ class Hub(BaseHTTPRequestHandler):
             case _:
                 self.answer({}, 404, **{"X-Error-Code": "RepoNotFound"})
 
-    do_HEAD = do_POST = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_GET
 
     def entry(self, file: Path) -> dict[str, Any]:
         kind = "directory" if file.is_dir() else "file"

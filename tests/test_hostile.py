@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import zoo.workers
 from zoo.audio import MAX_SECONDS
-from zoo.decode_worker import memory_limit
+from zoo.decode_worker import MEMORY_LIMIT
 from zoo.index import identity
 from zoo.store import Store
 from zoo.workers import decode_all
@@ -76,7 +76,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     store = Store.open(folder / "cache", RATE, summary["stored"])
     results = dict(zip(store.paths, map(store.track, range(len(store))), strict=True))
     others = [(path, *identity(path)) for path in expected if not is_utf8(path)]  # not for a store
-    directly = {key[0]: result for key, result in decode_all(others, RATE, 1)}
+    directly = {
+        key[0]: result if isinstance(result, str) else result.samples
+        for key, result in decode_all(others, RATE, 1)
+    }
     results |= summary["refused"] | directly
     return Prepared(expected, results, summary["seconds"], summary["peak"])
 
@@ -109,7 +112,7 @@ def test_the_good_ones_are_all_there(prepared: Prepared) -> None:
 
 def test_memory_and_time_are_bounded(prepared: Prepared) -> None:
     assert prepared.peak["parent"] < 600e6
-    assert prepared.peak["worker"] < memory_limit(RATE)
+    assert prepared.peak["worker"] < MEMORY_LIMIT
     assert prepared.seconds < 240
 
 
@@ -121,7 +124,7 @@ def test_random_damage_gives_samples_or_a_reason(
     paths = list(map(str, fuzz.write(tmp_path, NUM_DAMAGED, seed)))
     results = [result for _, result in decode_all([(p, *identity(p)) for p in paths], RATE, 2)]
     reasons = [result for result in results if isinstance(result, str)]
-    samples = [result for result in results if not isinstance(result, str)]
+    samples = [result.samples for result in results if not isinstance(result, str)]
     print("\n", len(samples), "decoded;", Counter(reason[:24] for reason in reasons))
     assert len(results) == NUM_DAMAGED and min(len(reasons), len(samples)) > 50
     assert all(reasons) and all(len(s) <= MAX_SECONDS * RATE for s in samples)

@@ -1,5 +1,6 @@
 """Decoding in processes: crashes, hangs and bloat cost one file; nothing is left behind."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -14,8 +15,9 @@ import soundfile as sf
 
 import zoo.workers
 from zoo.audio import decode
-from zoo.index import Key, Samples, identity
-from zoo.workers import decode_all
+from zoo.decode_worker import LARGE
+from zoo.index import Key, identity
+from zoo.workers import Decoded, decode_all
 
 RATE = 16_000
 ROOT = Path(__file__).parents[1]
@@ -53,7 +55,7 @@ def names(num: int) -> list[str]:
 
 
 def check(
-    results: list[tuple[Key, Samples | str]], keys: list[Key], reasons: dict[str, str]
+    results: list[tuple[Key, Decoded | str]], keys: list[Key], reasons: dict[str, str]
 ) -> None:
     """Every file is there, in order, with its samples or the reason by its name."""
     assert [key for key, _ in results] == keys
@@ -61,7 +63,7 @@ def check(
         if reason := reasons.get(Path(path).stem):
             assert result == reason
         else:
-            np.testing.assert_array_equal(result, decode(path, RATE))
+            np.testing.assert_array_equal(result.samples, decode(path, RATE))
 
 
 @pytest.fixture
@@ -90,12 +92,54 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("large", [2**23, 100])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_samples_come_in_order(tmp_path, monkeypatch, workers, large):
-    monkeypatch.setattr(zoo.workers, "LARGE", large)
+def test_samples_come_in_order(tmp_path, workers):
     keys = write(tmp_path, *names(40))
     check(list(decode_all(keys, RATE, workers)), keys, {})
+
+
+def test_a_long_file_comes_from_the_disk_and_is_gone_after(tmp_path):
+    keys = write(tmp_path, "a", "b", "c")
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, LARGE + 1)
+    sf.write(keys[1][0], x, RATE)
+    keys[1] = (keys[1][0], *identity(keys[1][0]))
+    spool = tmp_path / "spool"
+    results = list(decode_all(keys, RATE, 2, spool))
+    check(results, keys, {})
+    assert isinstance(results[1][1].samples.base.obj, mmap.mmap)
+    assert spool.is_dir() and not list(spool.iterdir())
+
+
+def test_a_long_file_without_room_is_refused(tmp_path):
+    keys = write(tmp_path, "a")
+    sf.write(keys[0][0], np.full(LARGE + 1, 0.5), RATE)
+    keys = [(keys[0][0], *identity(keys[0][0]))]
+    (tmp_path / "file").touch()
+    ((_, reason),) = decode_all(keys, RATE, 1, tmp_path / "file" / "spool")
+    assert reason.startswith("is long and needs room in ")
+
+
+def test_no_longer_than_allowed(tmp_path):
+    keys = write(tmp_path, "a")
+    ((_, reason),) = decode_all(keys, RATE, 1, max_seconds=0.25)
+    assert reason.startswith("announces more than 0 h")
+
+
+def test_tags_come_along(tmp_path):
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, RATE)
+    for suffix in ("wav", "flac", "ogg"):
+        with sf.SoundFile(tmp_path / f"a.{suffix}", "w", RATE, 1) as file:
+            file.artist, file.title = "Beyoncé\nKnowles", "Halo" * 200
+            file.write(x)
+    artist = b"TPE1\0\0\0\x11\0\0\3" + "Beyoncé Knowles".encode()  # of ID3v2.4, in UTF-8
+    sf.write(tmp_path / "plain.mp3", x, RATE)
+    audio = (tmp_path / "plain.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(b"ID3\4\0\0\0\0\0\x1b" + artist + audio)
+    keys = [(str(path), *identity(str(path))) for path in sorted(tmp_path.glob("*.*"))]
+    tags = {Path(path).name: result.tags for (path, *_), result in decode_all(keys, RATE, 1)}
+    assert tags.pop("plain.mp3") == ("", "")
+    assert {tag.artist for tag in tags.values()} == {"Beyoncé Knowles"}
+    assert tags["a.flac"].title.startswith("Halo") and len(tags["a.flac"].title) == 500
 
 
 def test_no_files_no_processes():
@@ -115,7 +159,7 @@ def test_crash_hang_and_bloat_cost_one_file_each(tmp_path, unruly, monkeypatch):
     reasons = {
         "12 crash": "made the decoder crash (SIGSEGV)",
         "14 hang": "needs more than 3 s to decode",
-        "16 bloat": "needs more than 1.3 GB of memory to decode",
+        "16 bloat": "needs more than 0.5 GB of memory to decode",
     }
     check(list(decode_all(keys, RATE, 2)), keys, reasons)
 

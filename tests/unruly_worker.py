@@ -3,18 +3,19 @@
 import ctypes
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 import zoo.decode_worker
-from zoo.audio import decode
+from zoo.audio import decode_to
+from zoo.stream import Tags
 
 poisoned: list[str] = []  # what spoilt this process for the files to come
 
 
-def unruly(path: str, sample_rate: int) -> NDArray[np.int16]:
+def unruly(
+    path: str, sample_rate: int, write: Callable[[memoryview], object], max_seconds: float
+) -> Tags:
     name = Path(path).name
     with Path(path).with_name("processes").open("a") as file:
         file.write(f"{os.getpid()}\n")
@@ -30,9 +31,9 @@ def unruly(path: str, sample_rate: int) -> NDArray[np.int16]:
         poisoned.append(name)
     if "fault" in name:
         raise ZeroDivisionError("a fault of ours")
-    return decode(path, sample_rate)
+    return decode_to(path, sample_rate, write, max_seconds)
 
 
 if __name__ == "__main__":
-    zoo.decode_worker.decode = unruly
+    zoo.decode_worker.decode_to = unruly
     zoo.decode_worker.main()

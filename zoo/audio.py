@@ -1,7 +1,7 @@
 """From an audio file to mono int16 samples at one rate, or to the reason why it cannot be used."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from zoo.stream import AudioError, Stream
+from zoo.stream import AudioError, Stream, Tags
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".au", ".aif", ".aiff"}
@@ -17,15 +17,27 @@ AUDIO_SUFFIXES = frozenset(
 SAMPLE_BYTES = 2  # int16
 FULL_SCALE = 2**15
 SILENCE_PEAK = FULL_SCALE * 10 ** (-80 / 20)  # -80 dB of full scale
-MAX_SECONDS = 6 * 60 * 60  # of a track; bounds the memory that decoding takes
+MAX_SECONDS = 6 * 60 * 60  # of a track of a data set; bounds what one takes of the disk
 MIN_SECONDS = 0.1
 MAX_MISSING = 0.01  # share of the announced length; encoders are out by a frame or two
 
 
 def decode(path: str | PathLike[str], sample_rate: int) -> NDArray[np.int16]:
-    """Return the whole file as mono int16 [T] at `sample_rate` Hz.
+    """Return the whole file as mono int16 [T] at `sample_rate` Hz; `decode_to` says how."""
+    decoded = bytearray()  # grows in place: memory never holds the whole twice
+    decode_to(path, sample_rate, decoded.extend)
+    return np.frombuffer(decoded, np.int16)
 
-    The mean of the channels, resampled with soxr HQ; memory is bounded by the result. An int16 mono
+
+def decode_to(
+    path: str | PathLike[str],
+    sample_rate: int,
+    write: Callable[[memoryview], object],
+    max_seconds: float = MAX_SECONDS,
+) -> Tags:
+    """Write the whole file, block by block, as mono int16 at `sample_rate` Hz; return its tags.
+
+    The mean of the channels, resampled with soxr HQ; memory is bounded by a block. An int16 mono
     WAV that has this rate comes back bit for bit. MP3 announces its length only in a Xing or Info
     frame at its start: without it, a cut file passes for a short one.
 
@@ -34,17 +46,20 @@ def decode(path: str | PathLike[str], sample_rate: int) -> NDArray[np.int16]:
     """
     path = Path(path)
     _check_file(path)
-    decoded = bytearray()  # grows in place: memory never holds the whole twice
+    num_samples, peak = 0, 0
     with Stream(path) as stream, np.errstate(over="ignore", invalid="ignore"):
-        blocks = _mono_blocks(stream, sample_rate)
+        blocks = _mono_blocks(stream, sample_rate, max_seconds)
         for block_T in _resampled(blocks, stream.samplerate, sample_rate):
-            decoded += to_int16(block_T).data
-    samples = np.frombuffer(decoded, np.int16)
-    if len(samples) < MIN_SECONDS * sample_rate:
+            samples_T = to_int16(block_T)
+            if len(samples_T):
+                peak = max(peak, int(samples_T.max()), -int(samples_T.min()))
+            num_samples += len(samples_T)
+            write(samples_T.data)
+    if num_samples < MIN_SECONDS * sample_rate:
         raise AudioError(f"is shorter than {MIN_SECONDS} s")
-    if max(int(samples.max()), -int(samples.min())) < SILENCE_PEAK:
+    if peak < SILENCE_PEAK:
         raise AudioError("is silent (peak below -80 dB of full scale)")
-    return samples
+    return stream.tags
 
 
 def to_int16(x_T: NDArray[np.floating]) -> NDArray[np.int16]:
@@ -77,12 +92,14 @@ def _check_file(path: Path) -> None:
         raise AudioError("cannot be decoded: .raw says neither its rate nor its channels")
 
 
-def _mono_blocks(stream: Stream, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+def _mono_blocks(
+    stream: Stream, sample_rate: int, max_seconds: float
+) -> Iterator[NDArray[np.float32]]:
     rate, announced, num_frames = stream.samplerate, stream.announced_frames(), 0
-    _check_length("announces", announced / rate, sample_rate)
+    _check_length("announces", announced / rate, sample_rate, max_seconds)
     while len(x_TC := stream.read_block()):
         num_frames += len(x_TC)
-        _check_length("has", num_frames / rate, sample_rate)  # headers lie
+        _check_length("has", num_frames / rate, sample_rate, max_seconds)  # headers lie
         mono_T = _mono(x_TC)
         if not np.isfinite(mono_T).all():
             raise AudioError("has NaN or infinite samples")
@@ -92,10 +109,10 @@ def _mono_blocks(stream: Stream, sample_rate: int) -> Iterator[NDArray[np.float3
         raise AudioError(f"is cut short: {seconds:.2f} s of {promised:.2f} s")
 
 
-def _check_length(verb: str, seconds: float, sample_rate: int) -> None:
-    if seconds > MAX_SECONDS:
-        size = MAX_SECONDS * sample_rate * SAMPLE_BYTES / 1e6
-        most = f"{MAX_SECONDS / 3600:.0f} h ({size:,.0f} MB at {sample_rate} Hz)"
+def _check_length(verb: str, seconds: float, sample_rate: int, max_seconds: float) -> None:
+    if seconds > max_seconds:
+        size = max_seconds * sample_rate * SAMPLE_BYTES / 1e6
+        most = f"{max_seconds / 3600:.0f} h ({size:,.0f} MB at {sample_rate} Hz)"
         raise AudioError(f"{verb} more than {most}")
 
 

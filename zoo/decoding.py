@@ -56,7 +56,7 @@ def prepare(
 
                 reasons = cluster.add(_add, keys, folder, sample_rate, workers, progress)
             else:
-                reasons = _add(keys, folder, sample_rate, workers or _num_cores(), progress)
+                reasons = _add(keys, folder, sample_rate, workers or num_cores(), progress)
             merge_index(folder)
         found = find(folder, given, verify)
     is_usable = found["shard"].is_valid()
@@ -78,14 +78,14 @@ def _add(
     reasons: dict[str, str] = {}
     writer = Writer(folder, sample_rate, SHARD_BYTES, name)
     try:
-        with closing(decode_all(list(keys), sample_rate, workers)) as results:
+        with closing(decode_all(list(keys), sample_rate, workers, folder)) as results:
             for key, result in tqdm(
                 results, "decoding", len(keys), unit="track", disable=None if progress else True
             ):
                 if isinstance(result, str):
                     reasons[key[0]] = result
                 else:
-                    writer.add(key, result)
+                    writer.add(key, result.samples)
     finally:
         writer.finish()
     return reasons
@@ -117,7 +117,8 @@ def _remove_leftovers(folder: Path) -> None:
             file.unlink()
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

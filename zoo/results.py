@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from zoo.datasets.base import encode_labels
 from zoo.errors import InputError
 from zoo.metrics import PRIMARY
 
@@ -172,3 +173,15 @@ def read_scores(file: Path, classes: Iterable[str]) -> tuple[pd.DataFrame, np.nd
     if unknown:
         raise InputError(f"{file} has the label {min(unknown)!r}, which is none of the classes.")
     return table[list(IDENTITY)], table[list(columns.values())].to_numpy()
+
+
+def validation_of(
+    folder: Path, classes: Sequence[str], multilabel: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return targets (as `encode_labels`) and probabilities `[B,K]` of a run's validation tracks;
+    None where the folder has no such scores."""
+    file = folder / SCORES["validation"]
+    if not file.is_file():
+        return None
+    tracks, prob_BK = read_scores(file, classes)
+    return encode_labels(tracks["label"], classes, multilabel), prob_BK

@@ -51,6 +51,12 @@ class About:
         """The calibration, where there is one."""
         return None if self.calibration is None else Calibration.read(self.calibration)
 
+    def calibrate(self, prob_BK: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities of tracks, float64; as they are without a calibration."""
+        if self.calibrated is None:
+            return np.asarray(prob_BK, np.float64)
+        return self.calibrated.apply(prob_BK, self.multilabel)
+
     @property
     def tag_thresholds(self) -> np.ndarray:
         """From which probability on a tag is given, for several labels `[K]`."""

@@ -106,11 +106,7 @@ class Store:
         assert inside.all(), "a chunk lies outside its track"
         chunks = np.empty((len(rows), length), np.int16)
         for chunk, row, start in zip(chunks, rows.tolist(), starts.tolist(), strict=True):
-            track_T = self._track(row)
-            if len(track_T) < length:
-                track_T.take(np.arange(start, start + length), mode="wrap", out=chunk)
-            else:
-                chunk[:] = track_T[start : start + length]
+            copy_chunk(self._track(row), start, chunk)
         return chunks
 
     def track(self, row: int) -> Samples:
@@ -133,6 +129,15 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_maps": {}}
+
+
+def copy_chunk(track_T: Samples, start: int, chunk_T: Samples) -> None:
+    """Fill a chunk from `start` on with a track; one that is shorter is repeated."""
+    length = len(chunk_T)
+    if len(track_T) < length:
+        track_T.take(np.arange(start, start + length), mode="wrap", out=chunk_T)
+    else:
+        chunk_T[:] = track_T[start : start + length]
 
 
 def default_cache() -> Path:

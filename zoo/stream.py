@@ -6,7 +6,7 @@ import re
 import struct
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -25,11 +25,19 @@ MP3_SLACK = 2**14  # bytes: frames that a length frame may have left out, and ta
 OGG_PAGE = 27 + 255 + 255 * 255  # bytes, at most
 OGG_JUNK = 2**18  # bytes that may come after the last page
 NAN = np.float32(np.nan)
+TAG_LENGTH = 500  # characters
 MISLEADING_WORDS = {7: "Format not recognised."}  # libsndfile: "File does not exist or is not ..."
 
 
 class AudioError(Exception):
     """A file cannot be used; the message is the reason and reads on from the file's name."""
+
+
+class Tags(NamedTuple):
+    """Who a file says it is by, and what it is called; empty where it does not."""
+
+    artist: str
+    title: str
 
 
 class Stream(sf.SoundFile):
@@ -48,6 +56,7 @@ class Stream(sf.SoundFile):
         is_long = len(name) >= LONG_NAME
         try:
             super().__init__(self._files.enter_context(path.open("rb")) if is_long else name)
+            self.tags = Tags(*(_tidy(getattr(self, kind)) for kind in Tags._fields))
             if self.subtype.startswith("MPEG") and not _has_length_frame(path):
                 self.close()
                 self._unmeasured = _Unmeasured(self._files.enter_context(path.open("rb")))
@@ -103,6 +112,11 @@ class Stream(sf.SoundFile):
             announced, present = map(int, sizes.groups())
             return self.frames * announced / present if announced < NO_LENGTH else 0
         return self.frames if self.frames < 2**62 else 0  # FLAC written to a pipe has no length
+
+
+def _tidy(tag: str) -> str:
+    """Return a tag in one line and not endless; encodings differ, so it may hold anything."""
+    return " ".join(tag.replace("\0", " ").split())[:TAG_LENGTH]
 
 
 class _Unmeasured:

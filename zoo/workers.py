@@ -6,26 +6,31 @@ user's script again, and not each script can stand that.
 
 import json
 import math
+import mmap
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from threading import Event, Lock, Timer
+from threading import Lock, Timer
+from typing import NamedTuple
 
 import numpy as np
 
+from zoo.audio import MAX_SECONDS
 from zoo.index import Key, Samples, identity
+from zoo.store import default_cache
+from zoo.stream import Tags
 
 WORKER = "zoo.decode_worker"
 FILES_PER_WORKER, BYTES_PER_WORKER = 8, 2**24  # for less none pays: it takes 0.2 s to start
-LARGE = 2**23  # samples, nearly 9 min at 16 kHz; results of more are fetched when it is their turn
 CHANGED = "changed while it was being read"
 
 KEEP_MEMORY = {  # for the next file, or glibc faults it in again page by page
@@ -43,12 +48,18 @@ def time_limit(num_bytes: int) -> float:
 
 
 def decode_all(
-    keys: list[Key], sample_rate: int, workers: int
-) -> Generator[tuple[Key, Samples | str], None, None]:
-    """Yield samples or the reason against, in order; up to `workers` processes decode.
+    keys: list[Key],
+    sample_rate: int,
+    workers: int,
+    spool: Path | None = None,
+    max_seconds: float = MAX_SECONDS,
+) -> Generator[tuple[Key, "Decoded | str"], None, None]:
+    """Yield what came of each file or the reason against it, in order; up to `workers` processes
+    decode.
 
-    In memory are at most 4 tracks per worker of up to `LARGE` samples, and one that is longer.
-    Close the iterator to end the processes at once.
+    In memory are at most 4 tracks per worker of up to `zoo.decode_worker.LARGE` samples; longer
+    ones are on the disk, in the folder `spool` (by default of the cache), until nobody has them any
+    more. Close the iterator to end the processes at once.
 
     Raises:
         RuntimeError: a worker cannot start, or fails for another reason than the file.
@@ -56,36 +67,41 @@ def decode_all(
     num_bytes = sum(size for _, size, _ in keys)
     worth = max(len(keys) / FILES_PER_WORKER, num_bytes / BYTES_PER_WORKER)
     num_workers = min(workers, len(keys), math.ceil(worth))
-    idle = [_Worker(sample_rate) for _ in range(num_workers)]
+    command = [sys.executable, "-P", "-m", WORKER, str(sample_rate), str(max_seconds)]
+    spool = spool or default_cache() / "spool"
+    idle = [_Worker(command, spool) for _ in range(num_workers)]
     hired = tuple(idle)
 
-    def decode(key: Key, turn: Event) -> Samples | str:
+    def decode(key: Key) -> Decoded | str:
         worker = idle.pop()
         try:
-            return worker.decode(key, turn)
+            return worker.decode(key)
         finally:
             idle.append(worker)
 
-    turns = ((key, Event()) for key in keys)
     pool = ThreadPoolExecutor(max(1, num_workers))
-    futures = ((key, turn, pool.submit(decode, key, turn)) for key, turn in turns)
+    futures = ((key, pool.submit(decode, key)) for key in keys)
     waiting = deque(islice(futures, 4 * num_workers))
     try:
         while waiting:
-            key, turn, _ = waiting[0]
-            turn.set()
-            yield key, waiting[0][2].result()
-            waiting.popleft()
+            key, future = waiting.popleft()
+            yield key, future.result()
+            del future  # or the samples of a long file would stay on the disk
             waiting.extend(islice(futures, 1))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in hired:
             worker.kill()
-        for _, turn, _ in waiting:
-            turn.set()
         pool.shutdown()
         for worker in hired:
             worker.bury()
+
+
+class Decoded(NamedTuple):
+    """What came of a file: mono int16 `[T]`, of a long one in a file that is mapped and gone."""
+
+    samples: Samples
+    tags: Tags
 
 
 class _CrashError(Exception):
@@ -95,21 +111,25 @@ class _CrashError(Exception):
 class _Worker:
     """A process that decodes: started when there is a file, and again after one that ended it."""
 
-    def __init__(self, sample_rate: int) -> None:
-        self._command = [sys.executable, "-P", "-m", WORKER, str(sample_rate)]
+    def __init__(self, command: list[str], spool: Path) -> None:
+        self._command, self._spool = command, spool
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self._lock = Lock()  # of the two above
 
-    def decode(self, key: Key, turn: Event, again: bool = True) -> Samples | str:
-        """Return samples or the reason against; more than `LARGE` samples once it is its `turn`."""
+    def decode(self, key: Key, again: bool = True) -> Decoded | str:
+        """Return what came of a file, or the reason against it."""
         path, size, mtime_ns = key
+        spool = self._spool / f"{uuid.uuid4().hex}.tmp"
         try:
-            result = self._ask(path, time_limit(size), turn)
+            result = self._ask(path, time_limit(size), spool)
         except (
             _CrashError
         ) as crash:  # perhaps of what an earlier file left behind: try in a new process
-            return self.decode(key, turn, again=False) if again else str(crash)
+            return self.decode(key, again=False) if again else str(crash)
+        finally:
+            with suppress(OSError):  # what is mapped stays, but on Windows cannot go yet
+                spool.unlink(missing_ok=True)
         if isinstance(result, str) or identity(path) == (size, mtime_ns):
             return result
         return CHANGED
@@ -130,14 +150,15 @@ class _Worker:
             pass
         return process.wait()
 
-    def _ask(self, path: str, seconds: float, turn: Event) -> Samples | str:
+    def _ask(self, path: str, seconds: float, spool: Path) -> Decoded | str:
         process = self._start()
         assert process.stdin and process.stdout
         end = time.monotonic() + seconds
         timer = Timer(seconds, process.kill)
         timer.start()
         try:
-            process.stdin.write(json.dumps(path).encode() + b"\n")
+            request = {"path": path, "spool": str(spool)}
+            process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
             reply = json.loads(process.stdout.readline() or "null")
         except BrokenPipeError:
@@ -155,11 +176,14 @@ class _Worker:
             raise RuntimeError(f"decoding {path} failed:\n{reply['error']}")
         if "reason" in reply:
             return reply["reason"]
+        tags = Tags(*reply["tags"])
+        if reply["spooled"]:
+            with spool.open("rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return Decoded(np.frombuffer(content, np.int16), tags)
         samples = np.empty(reply["length"], np.int16)
-        if len(samples) > LARGE:
-            turn.wait()
         process.stdout.readinto(samples.data.cast("B"))  # type: ignore[attr-defined]
-        return samples
+        return Decoded(samples, tags)
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._lock:

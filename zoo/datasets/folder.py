@@ -21,7 +21,7 @@ def load(cache: Path, *, path: Path | None = None) -> Manifest:
     root = Path(path)
     if not root.is_dir():
         raise InputError(f"dataset.path={root} is not a folder; give one with a folder per class.")
-    files = _audio_files(root)
+    files = audio_files(root)
     if not files:
         kinds = " ".join(sorted(AUDIO_SUFFIXES))
         raise InputError(f"dataset.path={root} has no audio file in it (looked for {kinds}).")
@@ -43,7 +43,8 @@ def load(cache: Path, *, path: Path | None = None) -> Manifest:
     return Manifest(name, frame, source=str(root))
 
 
-def _audio_files(root: Path) -> list[Path]:
+def audio_files(root: Path) -> list[Path]:
+    """Return the audio files below a folder, sorted; not hidden ones, and links are followed."""
     found, seen = [], set()
     for folder, subfolders, names in os.walk(root, onerror=_refuse, followlinks=True):
         real = os.path.realpath(folder)

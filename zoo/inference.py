@@ -1,0 +1,172 @@
+"""From audio files to what a model hears in them: decoded, cut, batched and put together again.
+
+Files are decoded in guarded processes while the model runs, in batches that go across tracks. Long
+files lie on the disk, so memory does not grow with them. Imports no torch.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from zoo.audio import AUDIO_SUFFIXES
+from zoo.datasets.folder import audio_files
+from zoo.decoding import num_cores
+from zoo.errors import InputError
+from zoo.index import Samples, identity
+from zoo.listening import LISTEN, Place, listening
+from zoo.runners import About, Runner
+from zoo.store import copy_chunk
+from zoo.workers import Decoded, decode_all
+
+BATCH = 16  # chunks
+LONGEST = 48 * 60 * 60  # seconds of a file
+
+
+class Failed(NamedTuple):
+    """A file that cannot be heard; the reason reads on from its name."""
+
+    path: str
+    reason: str
+
+
+@dataclass
+class Heard:
+    """A track, what a model makes of it, and of each of its chunks."""
+
+    path: str
+    samples: Samples  # [T], at the model's rate
+    seconds: float
+    artist: str  # as the file says; empty where it does not
+    title: str
+    starts: np.ndarray  # of the chunks, in samples [N]
+    chunk_prob_NK: np.ndarray  # float32, as the model gives them
+    prob_K: np.ndarray  # float64, the mean over chunks, calibrated where the model is
+    embedding_D: np.ndarray  # float32, the mean over chunks
+
+
+def find_files(given: Iterable[str]) -> list[str]:
+    """Return files as they are, and of folders the audio files in them and below, each once.
+
+    Raises `InputError` for a folder without any.
+    """
+    found: dict[str, None] = {}
+    for name in given:
+        path = Path(name).expanduser()
+        if not path.is_dir():
+            found[str(path)] = None
+            continue
+        files = audio_files(path)
+        if not files:
+            kinds = " ".join(sorted(AUDIO_SUFFIXES))
+            raise InputError(f"{name} has no audio file in it (looked for {kinds}).")
+        found |= dict.fromkeys(map(str, files))
+    return list(found)
+
+
+def hear(
+    runner: Runner,
+    paths: Sequence[str],
+    listen: str = "all",
+    workers: int | None = None,
+    progress: str = "",
+) -> Iterator[Heard | Failed]:
+    """Yield what the model hears in each file, or why it cannot, in the order of the paths.
+
+    `listen` is of `zoo.listening.LISTEN`; `workers` processes decode, by default one a core.
+    """
+    about = runner.about
+    assert listen in LISTEN
+    place = listening(listen, about.sample_rate, about.clip_samples)
+    return hear_at(runner, paths, place, workers, progress)
+
+
+def hear_at(
+    runner: Runner,
+    paths: Sequence[str],
+    place: Place,
+    workers: int | None = None,
+    progress: str = "",
+) -> Iterator[Heard | Failed]:
+    """Yield likewise what is heard in the chunks that `place` chooses."""
+    keys = [(str(Path(path).absolute()), *identity(path)) for path in paths]
+    rate, count = runner.about.sample_rate, workers or num_cores()
+    is_hidden = None if progress else True  # None: where there is no terminal
+    bar = tqdm(desc=progress, total=len(paths), unit="track", leave=False, disable=is_hidden)
+    with closing(decode_all(keys, rate, count, max_seconds=LONGEST)) as decoded, bar:
+        results = zip(paths, (result for _, result in decoded), strict=True)
+        for heard in _in_order(runner, results, place):
+            bar.update()
+            yield heard
+
+
+def _in_order(
+    runner: Runner, results: Iterable[tuple[str, Decoded | str]], place: Place
+) -> Iterator[Heard | Failed]:
+    """Run batches as soon as they are full, and yield the tracks as soon as they are complete."""
+    waiting: deque[_Track | Failed] = deque()
+    queue: deque[tuple[_Track, int]] = deque()  # chunks that wait for a batch: track, start
+    for path, result in results:
+        if isinstance(result, str):
+            waiting.append(Failed(path, result))
+        else:
+            track = _Track(path, result, place(len(result.samples)), runner.about.num_features)
+            waiting.append(track)
+            queue.extend((track, start) for start in track.starts.tolist())
+        while len(queue) >= BATCH:
+            _run(runner, queue)
+        while waiting and (isinstance(waiting[0], Failed) or waiting[0].is_complete):
+            yield _finished(waiting.popleft(), runner.about)
+    while queue:
+        _run(runner, queue)
+    while waiting:
+        yield _finished(waiting.popleft(), runner.about)
+
+
+class _Track:
+    """A track of which not all chunks have been heard yet."""
+
+    def __init__(self, path: str, decoded: Decoded, starts: np.ndarray, num_features: int) -> None:
+        self.path, self.starts = path, starts
+        self.samples, self.tags = decoded
+        self.prob: list[np.ndarray] = []  # of the chunks so far [K]
+        self.embedding = np.zeros(num_features)  # their sum [D]
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.prob) == len(self.starts)
+
+
+def _run(runner: Runner, queue: deque[tuple[_Track, int]]) -> None:
+    """Take a batch from the queue, and give each of its tracks what was heard."""
+    batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
+    chunks = np.empty((len(batch), runner.about.clip_samples), np.int16)
+    for (track, start), chunk in zip(batch, chunks, strict=True):
+        copy_chunk(track.samples, start, chunk)
+    prob_BK, embedding_BD = runner.run(chunks)
+    for (track, _), prob_K, embedding_D in zip(batch, prob_BK, embedding_BD, strict=True):
+        track.prob.append(prob_K)
+        track.embedding += embedding_D
+
+
+def _finished(track: _Track | Failed, about: About) -> Heard | Failed:
+    if isinstance(track, Failed):
+        return track
+    prob_NK = np.stack(track.prob)
+    mean_K = prob_NK.mean(0, dtype=np.float64)
+    return Heard(
+        path=track.path,
+        samples=track.samples,
+        seconds=len(track.samples) / about.sample_rate,
+        artist=track.tags.artist,
+        title=track.tags.title,
+        starts=track.starts,
+        chunk_prob_NK=prob_NK,
+        prob_K=about.calibrate(mean_K[None])[0],
+        embedding_D=(track.embedding / len(track.starts)).astype(np.float32),
+    )
