@@ -24,7 +24,9 @@ class Threshold(NamedTuple):
 
     precision: float  # that was asked for and, on validation tracks, reached
     probability: float  # the least of an answer
-    coverage: float  # share of the validation tracks (of the given tags) that are answered
+    coverage: (
+        float  # share of the validation tracks that are answered, or of their tags that are given
+    )
 
 
 @dataclass(frozen=True)
@@ -71,30 +73,37 @@ def lowest(kept: tuple[Threshold, ...], precision: float) -> Threshold:
 
 
 def thresholds(target: np.ndarray, prob_BK: np.ndarray) -> tuple[Threshold, ...]:
-    """Return, for each of `PRECISIONS` that some threshold reaches, the one that answers most.
+    """Return the thresholds of answers about tracks.
 
     With one label an answer is a track's most probable class; with several (`target` zeros and
     ones `[B,K]`), each tag of a track is one.
     """
     if np.ndim(target) == 2:
-        sure_N, right_N = prob_BK.ravel(), (target == 1).ravel()
-        num_all = max(1, int(right_N.sum()))
-    else:
-        sure_N, right_N = prob_BK.max(1), prob_BK.argmax(1) == target
-        num_all = len(sure_N)
+        right_N = (target == 1).ravel()
+        return thresholds_of(prob_BK.ravel(), right_N, int(right_N.sum()))
+    return thresholds_of(prob_BK.max(1), prob_BK.argmax(1) == target, None)
+
+
+def thresholds_of(
+    sure_N: np.ndarray, right_N: np.ndarray, num_right: int | None
+) -> tuple[Threshold, ...]:
+    """Return, for each of `PRECISIONS` that some threshold reaches, the one that answers most.
+
+    Answers are sure of themselves by a probability, and right or not; coverage is the share that
+    is given or, with `num_right`, the share of so many right ones.
+    """
     order = np.argsort(-sure_N, kind="stable")
     sure_N, hits_N = sure_N[order], right_N[order].cumsum()
     count_N = np.arange(1, len(sure_N) + 1)
     is_place_N = np.append(sure_N[1:] < sure_N[:-1], True)[: len(sure_N)]  # equals go together
     is_place_N &= count_N >= LEAST_ANSWERS
-    precision_N = hits_N / count_N
+    covered_N = count_N / len(sure_N) if num_right is None else hits_N / max(1, num_right)
     kept = []
     for asked in PRECISIONS.tolist():
-        places = np.flatnonzero(is_place_N & (precision_N >= asked))
+        places = np.flatnonzero(is_place_N & (hits_N / count_N >= asked))
         if len(places):
             last = places[-1]
-            answered = (hits_N if np.ndim(target) == 2 else count_N)[last]
-            kept.append(Threshold(asked, float(sure_N[last]), float(answered / num_all)))
+            kept.append(Threshold(asked, float(sure_N[last]), float(covered_N[last])))
     return tuple(kept)
 
 

@@ -4,6 +4,7 @@ Files are decoded in guarded processes while the model runs, in batches that go 
 files lie on the disk, so memory does not grow with them. Imports no torch.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -53,11 +54,13 @@ class Heard:
 def find_files(given: Iterable[str]) -> list[str]:
     """Return files as they are, and of folders the audio files in them and below, each once.
 
-    Raises `InputError` for a folder without any.
+    Raises `InputError` for a folder without any, and for what is not there.
     """
     found: dict[str, None] = {}
     for name in given:
         path = Path(name).expanduser()
+        if not os.path.lexists(path):
+            raise InputError(f"{name} does not exist; give audio files, and folders of them.")
         if not path.is_dir():
             found[str(path)] = None
             continue

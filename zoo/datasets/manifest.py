@@ -39,12 +39,13 @@ def load(cache: Path, *, path: Path | None = None) -> Manifest:
         raise InputError(f"{file}: track number {row} has no path; each needs one.")
     given = frame["track"].astype(str).fillna("") if "track" in frame else names
     frame["track"] = given.where(given != "", names)
-    frame["path"] = [_absolute(file.parent.absolute(), name) for name in names]
+    frame["path"] = [absolute(file.parent.absolute(), name) for name in names]
     name = file.absolute().parent.name if file.stem.lower() in GENERIC else file.stem
     return Manifest(name, frame, source=str(file))
 
 
-def _absolute(folder: Path, name: str) -> str:
+def absolute(folder: Path, name: str) -> str:
+    """Return the path of a file that a table in `folder` names."""
     return str(folder / os.path.expanduser(name))  # noqa: PTH111 (Path's fails for no user's ~name)
 
 
