@@ -156,10 +156,24 @@ def finetune() -> Iterator[Measured]:
         yield Measured("memory with LoRA / with all weights learning", str(memory), "", True)
 
 
+def use() -> Iterator[Measured]:
+    """Embedding a folder of MP3s against a plain loop, and against its own parts."""
+    from benchmarks import speed_use
+
+    with speed_use.folder_of_mp3s() as files:
+        for name in ("fcn", "short_chunk_cnn", "musicnn"):
+            ratio = speed_use.against_plain(name, files)
+            what = f"{name}: embedding MP3s / librosa, one track at a time, eager float32"
+            yield Measured(what, str(ratio), ">= 4", ratio.median >= 4)
+            ratio, share = speed_use.against_parts(name, files)
+            what = f"{name}: embedding / the slower of decoder ({share} of the work) and model"
+            yield Measured(what, str(ratio), ">= 0.85", ratio.median >= 0.85)
+
+
 MEASURES: dict[str, Callable[[], Iterator[Measured]]] = {
-    f.__name__: f for f in (loop, precision, frontend, data, start, models, forms, finetune)
+    f.__name__: f for f in (loop, precision, frontend, data, start, models, forms, finetune, use)
 }
-LONG = ("models", "forms", "finetune")  # measured when named
+LONG = ("models", "forms", "finetune", "use")  # measured when named
 
 
 def main() -> None:

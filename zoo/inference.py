@@ -23,7 +23,7 @@ from zoo.index import Samples, identity
 from zoo.listening import LISTEN, Place, listening
 from zoo.runners import About, Runner
 from zoo.store import copy_chunk
-from zoo.workers import Decoded, decode_all
+from zoo.workers import Decoded, decode_all, release
 
 BATCH = 16  # chunks
 LONGEST = 48 * 60 * 60  # seconds of a file
@@ -118,7 +118,7 @@ def _in_order(
         if isinstance(result, str):
             waiting.append(Failed(path, result))
         else:
-            track = _Track(path, result, place(len(result.samples)), runner.about.num_features)
+            track = _Track(path, result, place(len(result.samples)), runner.about)
             waiting.append(track)
             queue.extend((track, start) for start in track.starts.tolist())
         while len(queue) >= BATCH:
@@ -134,15 +134,22 @@ def _in_order(
 class _Track:
     """A track of which not all chunks have been heard yet."""
 
-    def __init__(self, path: str, decoded: Decoded, starts: np.ndarray, num_features: int) -> None:
+    def __init__(self, path: str, decoded: Decoded, starts: np.ndarray, about: About) -> None:
         self.path, self.starts = path, starts
         self.samples, self.tags = decoded
-        self.prob: list[np.ndarray] = []  # of the chunks so far [K]
-        self.embedding = np.zeros(num_features)  # their sum [D]
+        self.num_heard = 0  # chunks
+        self.prob_NK = np.empty((len(starts), len(about.classes)), np.float32)
+        self.sum_D = np.zeros(about.num_features)  # of the embeddings
+
+    def add(self, prob_K: np.ndarray, embedding_D: np.ndarray) -> None:
+        """Take the next chunk's; copied, as rows of batches would hold the batches in memory."""
+        self.prob_NK[self.num_heard] = prob_K
+        self.sum_D += embedding_D
+        self.num_heard += 1
 
     @property
     def is_complete(self) -> bool:
-        return len(self.prob) == len(self.starts)
+        return self.num_heard == len(self.starts)
 
 
 def _run(runner: Runner, queue: deque[tuple[_Track, int]]) -> None:
@@ -151,17 +158,16 @@ def _run(runner: Runner, queue: deque[tuple[_Track, int]]) -> None:
     chunks = np.empty((len(batch), runner.about.clip_samples), np.int16)
     for (track, start), chunk in zip(batch, chunks, strict=True):
         copy_chunk(track.samples, start, chunk)
+        release(track.samples)
     prob_BK, embedding_BD = runner.run(chunks)
     for (track, _), prob_K, embedding_D in zip(batch, prob_BK, embedding_BD, strict=True):
-        track.prob.append(prob_K)
-        track.embedding += embedding_D
+        track.add(prob_K, embedding_D)
 
 
 def _finished(track: _Track | Failed, about: About) -> Heard | Failed:
     if isinstance(track, Failed):
         return track
-    prob_NK = np.stack(track.prob)
-    mean_K = prob_NK.mean(0, dtype=np.float64)
+    mean_K = track.prob_NK.mean(0, dtype=np.float64)
     return Heard(
         path=track.path,
         samples=track.samples,
@@ -169,7 +175,7 @@ def _finished(track: _Track | Failed, about: About) -> Heard | Failed:
         artist=track.tags.artist,
         title=track.tags.title,
         starts=track.starts,
-        chunk_prob_NK=prob_NK,
+        chunk_prob_NK=track.prob_NK,
         prob_K=about.calibrate(mean_K[None])[0],
-        embedding_D=(track.embedding / len(track.starts)).astype(np.float32),
+        embedding_D=(track.sum_D / len(track.starts)).astype(np.float32),
     )

@@ -1,0 +1,95 @@
+"""Speed of use: embedding a folder of MP3s, against a plain loop and against its own parts."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.speed_data import KINDS, write_tracks
+from benchmarks.timing import Ratio, in_turn
+from zoo import create_model, runtime
+from zoo.index import Samples, identity
+from zoo.inference import BATCH, Heard, hear
+from zoo.listening import listening
+from zoo.model import GenreModel
+from zoo.runners_torch import ModelRunner
+from zoo.workers import decode_all
+
+KIND = "MP3, 44.1 kHz, stereo"
+NUM_TRACKS = 48  # of 30 s
+ROUNDS = 3
+
+
+@contextmanager
+def folder_of_mp3s() -> Iterator[list[str]]:
+    """Write tracks of `synth` as MP3s, and return their names."""
+    with tempfile.TemporaryDirectory() as name:
+        files = write_tracks(Path(name), NUM_TRACKS, *KINDS[KIND])
+        yield list(map(str, files))
+
+
+def embed(runner: ModelRunner, files: list[str], workers: int | None = None) -> np.ndarray:
+    """Return embeddings `[B,D]` as `python -m zoo.embed` computes them."""
+    heard = list(hear(runner, files, workers=workers))
+    assert all(isinstance(track, Heard) for track in heard)
+    return np.stack([track.embedding_D for track in heard if isinstance(track, Heard)])
+
+
+def plainly(model: GenreModel, files: list[str]) -> np.ndarray:
+    """Return them by the loop that one would write: librosa, a track at a time, eager float32."""
+    import librosa
+
+    clip = ModelRunner(model, "fp32").about.clip_samples
+    place = listening("all", model.sample_rate, clip)
+    rows = []
+    for file in files:
+        x_T, _ = librosa.load(file, sr=model.sample_rate)
+        chunks = np.stack([x_T[start : start + clip] for start in place(len(x_T))])
+        with torch.no_grad():
+            rows.append(model.embed(torch.from_numpy(chunks)).mean(0).numpy())
+    return np.stack(rows)
+
+
+def against_plain(name: str, files: list[str]) -> Ratio:
+    """Return how many times as fast as `plainly` a model embeds, on all cores."""
+    model = create_model(name, num_classes=8).eval()
+    runner = ModelRunner(model)
+    ours, plain = embed(runner, files), plainly(model, files)
+    assert np.abs(ours - plain).max() < 0.05 * np.abs(plain).max(), "they compute something else"
+    times = in_turn(lambda: embed(runner, files), lambda: plainly(model, files), rounds=ROUNDS)
+    return Ratio(tuple(b / a for a, b in times))
+
+
+def decoded(files: list[str], rate: int, workers: int) -> list[Samples]:
+    """Return the files' samples, decoded as `hear` does."""
+    keys = [(file, *identity(file)) for file in files]
+    results = [result for _, result in decode_all(keys, rate, workers)]
+    return [result.samples for result in results if not isinstance(result, str)]
+
+
+def against_parts(name: str, files: list[str]) -> tuple[Ratio, Ratio]:
+    """Return the speed of embedding over that of the slower of its parts alone, and the share of
+    the decoder's time in that of both: one decoding process, one thread for the model, each on a
+    core of its own, together and alone."""
+    runtime.set_threads(1)
+    runner = ModelRunner(create_model(name, num_classes=8))
+    about = runner.about
+    place = listening("all", about.sample_rate, about.clip_samples)
+    tracks = decoded(files, about.sample_rate, 1)
+    chunks = np.stack(
+        [x_T[s : s + about.clip_samples] for x_T in tracks for s in place(len(x_T)).tolist()]
+    )
+    batches = [chunks[start : start + BATCH] for start in range(0, len(chunks), BATCH)]
+    times = in_turn(
+        lambda: embed(runner, files, workers=1),
+        lambda: decoded(files, about.sample_rate, 1),
+        lambda: [runner.run(batch) for batch in batches],
+        rounds=ROUNDS,
+    )
+    runtime.set_threads(None)
+    slower = Ratio(tuple(max(decoder, model) / both for both, decoder, model in times))
+    share = Ratio(tuple(100 * d / (d + m) for _, d, m in times), " %")
+    return slower, share
