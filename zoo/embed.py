@@ -144,6 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"--out {options.out} must end with .parquet.")
     tracks = find_tracks(options.library)
     failed = embed(options, open_runner(options.model), tracks)
+    if failed and len(failed) == len(tracks):
+        raise InputError(f"none of the {len(tracks)} tracks could be embedded.")
     library = read_library(options.out)
     print(f"{options.out}: {len(library)} tracks, {library.origin.num_features} numbers each")
     if failed:
