@@ -10,12 +10,13 @@ import torch
 
 from benchmarks.speed_data import KINDS, write_tracks
 from benchmarks.timing import Ratio, in_turn
-from zoo import create_model, runtime
+from zoo import create_model
 from zoo.index import Samples, identity
-from zoo.inference import BATCH, Heard, hear
+from zoo.inference import Heard, hear
 from zoo.listening import listening
 from zoo.model import GenreModel
 from zoo.runners_torch import ModelRunner
+from zoo.scores import chunk_length
 from zoo.workers import decode_all
 
 KIND = "MP3, 44.1 kHz, stereo"
@@ -42,7 +43,7 @@ def plainly(model: GenreModel, files: list[str]) -> np.ndarray:
     """Return them by the loop that one would write: librosa, a track at a time, eager float32."""
     import librosa
 
-    clip = ModelRunner(model, "fp32").about.clip_samples
+    clip = chunk_length(model)
     place = listening("all", model.sample_rate, clip)
     rows = []
     for file in files:
@@ -56,10 +57,20 @@ def plainly(model: GenreModel, files: list[str]) -> np.ndarray:
 def against_plain(name: str, files: list[str]) -> Ratio:
     """Return how many times as fast as `plainly` a model embeds, on all cores."""
     model = create_model(name, num_classes=8).eval()
-    runner = ModelRunner(model)
-    ours, plain = embed(runner, files), plainly(model, files)
-    assert np.abs(ours - plain).max() < 0.05 * np.abs(plain).max(), "they compute something else"
-    times = in_turn(lambda: embed(runner, files), lambda: plainly(model, files), rounds=ROUNDS)
+    runner = ModelRunner(model)  # a thread of Python for each core, and one of torch in each
+    threads = runner.streams
+
+    def loop() -> np.ndarray:
+        torch.set_num_threads(threads)
+        try:
+            return plainly(model, files)
+        finally:
+            torch.set_num_threads(1)
+
+    ours, plain = embed(runner, files), loop()
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(plain, axis=1)
+    assert ((ours * plain).sum(1) / lengths).min() > 0.98, "they compute something else"
+    times = in_turn(lambda: embed(runner, files), loop, rounds=ROUNDS)
     return Ratio(tuple(b / a for a, b in times))
 
 
@@ -74,22 +85,21 @@ def against_parts(name: str, files: list[str]) -> tuple[Ratio, Ratio]:
     """Return the speed of embedding over that of the slower of its parts alone, and the share of
     the decoder's time in that of both: one decoding process, one thread for the model, each on a
     core of its own, together and alone."""
-    runtime.set_threads(1)
-    runner = ModelRunner(create_model(name, num_classes=8))
+    runner = ModelRunner(create_model(name, num_classes=8), threads=1)
     about = runner.about
     place = listening("all", about.sample_rate, about.clip_samples)
     tracks = decoded(files, about.sample_rate, 1)
     chunks = np.stack(
         [x_T[s : s + about.clip_samples] for x_T in tracks for s in place(len(x_T)).tolist()]
     )
-    batches = [chunks[start : start + BATCH] for start in range(0, len(chunks), BATCH)]
+    size = runner.batch_size
+    batches = [chunks[start : start + size] for start in range(0, len(chunks), size)]
     times = in_turn(
         lambda: embed(runner, files, workers=1),
         lambda: decoded(files, about.sample_rate, 1),
         lambda: [runner.run(batch) for batch in batches],
         rounds=ROUNDS,
     )
-    runtime.set_threads(None)
     slower = Ratio(tuple(max(decoder, model) / both for both, decoder, model in times))
     share = Ratio(tuple(100 * d / (d + m) for _, d, m in times), " %")
     return slower, share

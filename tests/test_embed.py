@@ -17,12 +17,13 @@ from conftest import Run
 from trained import RATE, sound, write_library
 
 import zoo.embed
+import zoo.embedded
 import zoo.growing
 from zoo import create_model
 from zoo.errors import InputError
 from zoo.inference import hear
 from zoo.library import Library, read_library
-from zoo.runners import open_runner
+from zoo.opening import open_runner
 
 NUM = 6  # tracks of each genre
 
@@ -87,7 +88,7 @@ def test_only_what_is_new_or_changed_is_embedded(here, monkeypatch, capsys):
         heard.extend(Path(path).name for path in paths)
         yield from hear(runner, paths, *arguments, **options)
 
-    monkeypatch.setattr(zoo.embed, "hear", spying)
+    monkeypatch.setattr(zoo.embedded, "hear", spying)
     assert embed("model", "music").tracks.equals(before.tracks) and not heard
     soundfile.write("music/bass/new.flac", sound("bass", 1, 50), RATE)
     soundfile.write("music/tone/03.flac", sound("hiss", 1, 51), RATE)
@@ -131,8 +132,8 @@ def test_what_was_computed_survives(here, end):
     for number in range(150):
         shutil.copy(f"music/bass/{number % NUM:02d}.flac", f"music/{number}.flac")
     code = "import zoo.growing, zoo.embed; zoo.growing.SAVE_SECONDS = 0.01; zoo.embed.main()"
-    slow = "import time, zoo.inference as i; r = i._run; "
-    slow += "i._run = lambda *a: (time.sleep(0.1), r(*a)); "
+    slow = "import time; from zoo.runners_torch import ModelRunner as M; r = M.run; "
+    slow += "M.run = lambda *a: (time.sleep(0.05), r(*a))[1]; "
     command = [sys.executable, "-c", slow + code, "model", "music", "--out", "emb.parquet"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=dict(os.environ))
     until = time.monotonic() + 60
@@ -156,9 +157,7 @@ def origin_of(name: str) -> zoo.embed.Origin:
 
 def test_embeddings_of_another_model_are_not_mixed(here):
     embed("model", "music")
-    with pytest.raises(
-        InputError, match=r"emb\.parquet holds .* another kind \(weights .*\); give"
-    ):
+    with pytest.raises(InputError, match=r"parquet holds .* another kind \(weights .*\); give"):
         embed("other", "music")
     with pytest.raises(InputError, match=r"\(listen all, not 3x10s\)"):
         embed("model", "music", "--listen", "3x10s")

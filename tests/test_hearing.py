@@ -10,7 +10,6 @@ import soundfile
 import torch
 from trained import GENRES, RATE, sound
 
-import zoo.inference
 from zoo import create_model
 from zoo.audio import decode
 from zoo.errors import InputError
@@ -89,7 +88,8 @@ def test_what_is_heard_is_what_the_model_says_chunk_by_chunk(tmp_path, model, ru
 def test_batches_do_not_matter(tmp_path, runner, monkeypatch, batch):
     files = [write(tmp_path, f"{'x' * i}.wav", 0.3 * i) for i in range(1, 6)]
     expected = list(hear(runner, files))
-    monkeypatch.setattr(zoo.inference, "BATCH", batch)
+    monkeypatch.setattr(runner, "batch_size", batch)
+    monkeypatch.setattr(runner, "streams", 1 + batch % 2)
     for ours, theirs in zip(hear(runner, files, workers=1), expected, strict=True):
         assert isinstance(ours, Heard) and isinstance(theirs, Heard)
         np.testing.assert_allclose(ours.prob_K, theirs.prob_K, atol=1e-6)

@@ -24,10 +24,14 @@ STAGES = [  # from audio to the leaderboard; names of modules and packages
 NO_TORCH = ("leaderboard", "zoo.results", "zoo.metrics", "zoo.config", "zoo.registry")
 NO_TORCH += ("zoo.errors", "zoo.datasets", "zoo.audio", "zoo.store", "zoo.prepare", "zoo.train")
 NO_TORCH += ("zoo.decode_worker", "zoo.stream", "zoo.workers", "zoo.audit", "zoo.duplicates")
-NO_TORCH += ("benchmarks.statistics", "benchmarks.comparing", "benchmarks.resampling")
+NO_TORCH += ("zoo.statistics", "benchmarks.comparing", "zoo.resampling")
 NO_TORCH += ("benchmarks.power", "benchmarks.simulate")
 NO_TORCH += ("benchmarks.degraded", "benchmarks.paired")
 NO_TORCH += ("benchmarks.summaries.length", "benchmarks.summaries.robustness")
+NO_TORCH += ("zoo.hnsw", "zoo.neighbours", "zoo.playlist", "zoo.recommend", "zoo.songs")
+NO_TORCH += ("zoo.answers", "zoo.calibration", "zoo.inference", "zoo.library", "zoo.listening")
+NO_TORCH += ("zoo.embed", "zoo.embedded", "zoo.growing", "zoo.predict", "zoo.tree")
+NO_TORCH += ("zoo.opening", "zoo.runners", "zoo.runners_onnx")
 BRING_TORCH = {"torch", "torchaudio", "nnAudio", "accelerate", "timm", "transformers", "peft"}
 
 

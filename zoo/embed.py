@@ -8,22 +8,23 @@ it was.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from zoo.answers import Answers, make_answers
 from zoo.datasets.manifest import absolute, read_table
+from zoo.embedded import here
 from zoo.errors import InputError, check_choice, guard
-from zoo.growing import Embedded, Growing
+from zoo.growing import Growing
 from zoo.index import identity
-from zoo.inference import Failed, Heard, find_files, hear
+from zoo.inference import Failed, find_files
 from zoo.library import Library, Origin, read_library
 from zoo.listening import LISTEN
 from zoo.markdown import plain
-from zoo.runners import Runner, open_runner
+from zoo.opening import open_runner
+from zoo.runners import Runner
 
 ENGINES = ("local", "ray")
 TABLES = (".csv", ".parquet", ".pq")
@@ -66,31 +67,6 @@ def said_anew(library: Library, tracks: pd.DataFrame) -> Library:
         new = said[column].fillna("").to_numpy()
         rows[column] = np.where(new != "", new, rows[column])
     return Library(rows, library.embedding_BD, library.origin, library.file)
-
-
-def embedded(heard: Heard, answers: Answers, artist: str = "", title: str = "") -> Embedded:
-    """Return the row of a track."""
-    size, mtime_ns = identity(heard.path)
-    return Embedded(
-        heard.path,
-        size,
-        mtime_ns,
-        heard.seconds,
-        artist or heard.artist,
-        title or heard.title,
-        answers.answer(heard.prob_K).genre,
-        heard.prob_K,
-        heard.embedding_D,
-    )
-
-
-def here(runner: Runner, tracks: pd.DataFrame, listen: str) -> Iterator[Embedded | Failed]:
-    """Yield the tracks of `find_tracks`, embedded by this process."""
-    answers = make_answers(runner.about, "", None, None)
-    said = zip(tracks["artist"], tracks["title"], strict=True)
-    heard = hear(runner, tracks["path"].tolist(), listen, progress="embedding")
-    for track, (artist, title) in zip(heard, said, strict=True):
-        yield track if isinstance(track, Failed) else embedded(track, answers, artist, title)
 
 
 def embed(options: argparse.Namespace, runner: Runner, tracks: pd.DataFrame) -> list[Failed]:

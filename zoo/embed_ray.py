@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from zoo.cluster import connected
+from zoo.embedded import Embedded, here
 from zoo.errors import InputError
-from zoo.growing import Embedded
 from zoo.inference import Failed
 
 BLOCK = 32  # tracks of a task: what a worker that dies loses at most
@@ -24,13 +24,11 @@ class Worker:
 
     def __init__(self, model: str, listen: str, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        from zoo.runners import open_runner
+        from zoo.opening import open_runner
 
         self._runner, self._listen = open_runner(model, threads), listen
 
     def __call__(self, tracks: pd.DataFrame) -> pd.DataFrame:
-        from zoo.embed import here
-
         about = self._runner.about  # a column with nothing in a row would turn into another type
         none = np.zeros(len(about.classes)), np.zeros(about.num_features, np.float32)
         empty = Embedded("", 0, 0, 0.0, "", "", "", *none)._asdict() | {"reason": ""}

@@ -7,29 +7,16 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
+from zoo.embedded import Embedded
 from zoo.errors import InputError
 from zoo.library import Library, Origin, facts, read_library, to_table, write_library
 
 SAVE_SECONDS = 60  # after which a part is written: what a killed process loses at most
-
-
-class Embedded(NamedTuple):
-    """A track's row: the columns of `zoo.library.FACTS`, and what the model makes of it."""
-
-    path: str  # absolute
-    size: int  # bytes
-    mtime_ns: int
-    seconds: float
-    artist: str
-    title: str
-    genre: str
-    prob_K: np.ndarray
-    embedding_D: np.ndarray
 
 
 class Growing:

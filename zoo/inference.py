@@ -7,6 +7,7 @@ files lie on the disk, so memory does not grow with them. Imports no torch.
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,10 @@ from zoo.decoding import num_cores
 from zoo.errors import InputError
 from zoo.index import Samples, identity
 from zoo.listening import LISTEN, Place, listening
-from zoo.runners import About, Runner
+from zoo.runners import About, Outputs, Runner
 from zoo.store import copy_chunk
 from zoo.workers import Decoded, decode_all, release
 
-BATCH = 16  # chunks
 LONGEST = 48 * 60 * 60  # seconds of a file
 
 
@@ -111,22 +111,20 @@ def hear_at(
 def _in_order(
     runner: Runner, results: Iterable[tuple[str, Decoded | str]], place: Place
 ) -> Iterator[Heard | Failed]:
-    """Run batches as soon as they are full, and yield the tracks as soon as they are complete."""
+    """Yield the tracks in their order, each as soon as all of its chunks have been heard."""
     waiting: deque[_Track | Failed] = deque()
-    queue: deque[tuple[_Track, int]] = deque()  # chunks that wait for a batch: track, start
-    for path, result in results:
-        if isinstance(result, str):
-            waiting.append(Failed(path, result))
-        else:
-            track = _Track(path, result, place(len(result.samples)), runner.about)
-            waiting.append(track)
-            queue.extend((track, start) for start in track.starts.tolist())
-        while len(queue) >= BATCH:
-            _run(runner, queue)
-        while waiting and (isinstance(waiting[0], Failed) or waiting[0].is_complete):
-            yield _finished(waiting.popleft(), runner.about)
-    while queue:
-        _run(runner, queue)
+    with ThreadPoolExecutor(runner.streams) as pool:
+        batches = _Batches(runner, pool)
+        for path, result in results:
+            if isinstance(result, str):
+                waiting.append(Failed(path, result))
+            else:
+                track = _Track(path, result, place(len(result.samples)), runner.about)
+                waiting.append(track)
+                batches.add(track)
+            while waiting and (isinstance(waiting[0], Failed) or waiting[0].is_complete):
+                yield _finished(waiting.popleft(), runner.about)
+        batches.finish()
     while waiting:
         yield _finished(waiting.popleft(), runner.about)
 
@@ -152,16 +150,45 @@ class _Track:
         return self.num_heard == len(self.starts)
 
 
-def _run(runner: Runner, queue: deque[tuple[_Track, int]]) -> None:
-    """Take a batch from the queue, and give each of its tracks what was heard."""
-    batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
-    chunks = np.empty((len(batch), runner.about.clip_samples), np.int16)
-    for (track, start), chunk in zip(batch, chunks, strict=True):
-        copy_chunk(track.samples, start, chunk)
-        release(track.samples)
-    prob_BK, embedding_BD = runner.run(chunks)
-    for (track, _), prob_K, embedding_D in zip(batch, prob_BK, embedding_BD, strict=True):
-        track.add(prob_K, embedding_D)
+class _Batches:
+    """Chunks on their way through the model, in batches that go across tracks, several at once."""
+
+    def __init__(self, runner: Runner, pool: ThreadPoolExecutor) -> None:
+        self._runner, self._pool = runner, pool
+        self._waiting: deque[tuple[_Track, int]] = deque()  # track, start
+        self._running: deque[tuple[list[_Track], Future[Outputs]]] = deque()
+
+    def add(self, track: _Track) -> None:
+        """Take a track; run what batches are full, and collect what is done."""
+        self._waiting.extend((track, start) for start in track.starts.tolist())
+        while len(self._waiting) >= self._runner.batch_size:
+            self._start()
+        while self._running and self._running[0][1].done():
+            self._collect()
+
+    def finish(self) -> None:
+        """Run all the rest."""
+        while self._waiting:
+            self._start()
+        while self._running:
+            self._collect()
+
+    def _start(self) -> None:
+        if len(self._running) > self._runner.streams:  # one is ready when another ends
+            self._collect()
+        size = min(self._runner.batch_size, len(self._waiting))
+        batch = [self._waiting.popleft() for _ in range(size)]
+        chunks = np.empty((size, self._runner.about.clip_samples), np.int16)
+        for (track, start), chunk in zip(batch, chunks, strict=True):
+            copy_chunk(track.samples, start, chunk)
+            release(track.samples)
+        tracks = [track for track, _ in batch]
+        self._running.append((tracks, self._pool.submit(self._runner.run, chunks)))
+
+    def _collect(self) -> None:
+        tracks, future = self._running.popleft()
+        for track, prob_K, embedding_D in zip(tracks, *future.result(), strict=True):
+            track.add(prob_K, embedding_D)
 
 
 def _finished(track: _Track | Failed, about: About) -> Heard | Failed:

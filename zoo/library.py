@@ -124,7 +124,7 @@ def embeddings_of(table: pa.Table) -> np.ndarray:
     if not pa.types.is_fixed_size_list(column.type):
         return np.full((len(column), 0), 0, np.float32)
     values = column.flatten().to_numpy(zero_copy_only=False)
-    return values.astype(np.float32, copy=False).reshape(len(column), -1)
+    return values.astype(np.float32, copy=False).reshape(len(column), column.type.list_size)
 
 
 def _origin(file: Path, schema: pa.Schema) -> Origin:

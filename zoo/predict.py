@@ -22,7 +22,8 @@ from zoo.errors import InputError, check_choice, guard
 from zoo.inference import Failed, Heard, find_files, hear, hear_at
 from zoo.listening import LISTEN, every_second
 from zoo.markdown import plain
-from zoo.runners import Runner, open_runner
+from zoo.opening import open_runner
+from zoo.runners import Runner
 from zoo.tree import read_tree
 
 FORMATS = (".json", ".csv", ".parquet")

@@ -1,7 +1,6 @@
 """What turns waveforms into probabilities and embeddings: a model here, or an exported file.
 
-Predicting, embedding and serving see no more of it than this. Importing loads no torch; opening an
-ONNX file does not either.
+Predicting, embedding and serving see no more of it than this. Imports no torch.
 """
 
 import json
@@ -9,16 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from zoo.calibration import Calibration
-from zoo.errors import InputError
 
 KEY = "genre_zoo"  # under which an exported file carries an `About`
-SUFFIXES = (".onnx", ".pt2")  # of exported files
+CPU_BATCH = 8  # clips; larger batches leave the processor's cache
 
 
 class Outputs(NamedTuple):
@@ -80,29 +77,10 @@ class Runner(ABC):
     """A model that is ready to be run."""
 
     about: About
+    batch_size: int  # clips that are run together, where there are so many
+    streams: int  # batches that are run at once, by threads of Python
 
     @abstractmethod
     def run(self, samples_BT: np.ndarray) -> Outputs:
         """Return probabilities, not yet calibrated, and embeddings of int16 mono clips at
         `about.sample_rate`, T of `about.clip_samples` (or another, if it takes any length)."""
-
-
-def open_runner(name: str | Path, threads: int | None = None) -> Runner:
-    """Open an exported file (.onnx, .pt2), or a run, a model folder or a Hub name.
-
-    `threads` of the CPU are used, by default all cores. Raises `InputError` for what is no model.
-    """
-    path = Path(name).expanduser()
-    if path.suffix.lower() not in SUFFIXES:
-        from zoo.runners_torch import ModelRunner
-
-        return ModelRunner.open(name, threads)
-    if not path.is_file():
-        raise InputError(f"{name} is not a file; give one that `python -m zoo.export` wrote.")
-    if path.suffix.lower() == ".onnx":
-        from zoo.runners_onnx import OnnxRunner
-
-        return OnnxRunner(path, threads)
-    from zoo.runners_torch import ProgramRunner
-
-    return ProgramRunner(path, threads)

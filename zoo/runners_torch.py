@@ -15,17 +15,23 @@ from zoo.calibration import Calibration
 from zoo.errors import InputError
 from zoo.model import GenreModel, weights_hash, without_start
 from zoo.results import validation_of
-from zoo.runners import KEY, About, Outputs, Runner
+from zoo.runners import CPU_BATCH, KEY, About, Outputs, Runner
 from zoo.scores import chunk_length, to_waveform
+
+
+GPU_BATCH = 64  # clips
 
 
 class ModelRunner(Runner):
     """A `GenreModel` in the precision that suits it and the device."""
 
-    def __init__(self, model: GenreModel, precision: str = "auto") -> None:
+    def __init__(
+        self, model: GenreModel, precision: str = "auto", threads: int | None = None
+    ) -> None:
         device = runtime.processes().device
         chosen = runtime.choose_precision(precision, model.backend.precision, device)
         self._accelerator: Accelerator = runtime.make_accelerator(chosen)
+        self.batch_size, self.streams = form(device, threads)
         self.model = model.eval().to(device)
         self.about = about(model)
 
@@ -33,8 +39,7 @@ class ModelRunner(Runner):
     def open(cls, name: str | Path, threads: int | None = None, precision: str = "auto") -> Self:
         """Load a run, a model folder or a Hub name. Raises `InputError` where there is none."""
         runtime.keep_freed_memory()
-        runtime.set_threads(threads)
-        return cls(load_calibrated(name), precision)
+        return cls(load_calibrated(name), precision, threads)
 
     @torch.inference_mode()
     def run(self, samples_BT: np.ndarray) -> Outputs:
@@ -50,22 +55,32 @@ class ProgramRunner(Runner):
 
     def __init__(self, file: Path, threads: int | None = None) -> None:
         """Raises `InputError` for a file that is damaged, or of somebody else."""
-        runtime.set_threads(threads)
+        self.batch_size, self.streams = form(torch.device("cpu"), threads)
         extra = {KEY: ""}
         try:
-            program = torch.export.load(file, extra_files=extra)
+            with runtime.silence():
+                program = torch.export.load(file, extra_files=extra)
             self.about = About.loads(extra[KEY])
         except Exception as error:  # a damaged archive may raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise InputError(
                 f"{file} is no whole file of `python -m zoo.export --format torch`: {reason}."
             ) from error
-        self._module = program.module()
+        self._module = program.module(check_guards=False)  # they would refuse a batch of one
 
     @torch.inference_mode()
     def run(self, samples_BT: np.ndarray) -> Outputs:
         prob_BK, x_BD = self._module(to_waveform(samples_BT, torch.device("cpu")))
         return Outputs(prob_BK.numpy(), x_BD.numpy())
+
+
+def form(device: torch.device, threads: int | None) -> tuple[int, int]:
+    """Return the batch size and the number of batches at once that suit a device."""
+    cores = runtime.set_threads(threads)
+    if device.type != "cpu":
+        return GPU_BATCH, 1
+    torch.set_num_threads(1)
+    return CPU_BATCH, cores
 
 
 def load_calibrated(name: str | Path) -> GenreModel:
