@@ -169,7 +169,7 @@ def test_embeddings_of_another_model_are_not_mixed(here):
     [
         (["model", "gone", "--out", "e.parquet"], "gone does not exist; give audio files"),
         (["model", "empty", "--out", "e.parquet"], "empty has no audio file in it"),
-        (["model", "music", "--out", "e.csv"], "--out e.csv must end with .parquet."),
+        (["model", "music", "--out", "e.csv"], "--out e.csv must end in .parquet."),
         (["model", "music", "--out", "e.parquet", "--engine", "x"], "--engine=x must be one of"),
         (["model", "no.csv", "--out", "e.parquet"], "no.csv cannot be read as CSV or Parquet"),
         (["model", "x.csv", "--out", "e.parquet"], "x.csv names no tracks"),

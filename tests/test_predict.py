@@ -184,7 +184,7 @@ def test_explain_draws(here, tmp_path):
         (["run", "gone.mp3"], "gone.mp3 does not exist"),
         (["runs", "music"], "runs"),
         (["music", "music"], "music holds no model: neither model/config.json nor config.json."),
-        (["run", "music", "--out", "x.txt"], "--out x.txt must end with .json, .csv, .parquet."),
+        (["run", "music", "--out", "x.txt"], "--out x.txt must end in .json or .csv or .parquet."),
         (["run", "music", "--listen", "some"], "--listen=some must be one of all, 30s-middle"),
         (["run", "music", "--min-precision", "2"], "--min-precision 2 must lie in 0 to 1."),
         (["run", "music", "--min-precision", "1"], "no threshold gave that precision"),

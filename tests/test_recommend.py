@@ -528,7 +528,7 @@ def test_what_is_refused(
     like = (file, "--like", "0.mp3")
     for arguments, expected in {
         ("-k", "0"): "-k 0 must be at least 1.",
-        ("--out", "a.txt"): "--out a.txt must end in one of .csv, .json, .parquet, .m3u8.",
+        ("--out", "a.txt"): "--out a.txt must end in .csv or .json or .parquet or .m3u8.",
         ("--seconds", "5"): "--seconds 5 must be of the form MIN-MAX, such as 120-300.",
         ("--seconds", "9-5"): "--seconds 9-5 must be of the form MIN-MAX, such as 120-300.",
         ("--genre", "Jaz"): f"--genre Jaz: no track of {file} has it; did you mean jazz?",

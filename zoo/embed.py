@@ -24,6 +24,7 @@ from zoo.library import Library, Origin, read_library
 from zoo.listening import LISTEN
 from zoo.markdown import plain
 from zoo.opening import open_runner
+from zoo.out import check_out
 from zoo.runners import Runner
 
 ENGINES = ("local", "ray")
@@ -116,8 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     check_choice("--listen", options.listen, LISTEN)
     check_choice("--engine", options.engine, ENGINES)
-    if options.out.suffix != ".parquet":
-        raise InputError(f"--out {options.out} must end with .parquet.")
+    check_out(options.out, [".parquet"])
     tracks = find_tracks(options.library)
     failed = embed(options, open_runner(options.model), tracks)
     if failed and len(failed) == len(tracks):

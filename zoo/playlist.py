@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from zoo.errors import InputError
-from zoo.shards import complete
-
 
 def m3u(answers: pd.DataFrame) -> str:
     """Return an extended M3U playlist, to be written as UTF-8."""
@@ -38,23 +35,6 @@ WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {
     ".parquet": lambda answers: answers.to_parquet(index=False),
     ".m3u8": lambda answers: m3u(answers).encode(),
 }
-
-
-def check_out(file: Path | None) -> None:
-    """Raise `InputError` for a file of no known kind."""
-    if file and file.suffix.lower() not in WRITERS:
-        raise InputError(f"--out {file} must end in one of {', '.join(WRITERS)}.")
-
-
-def write(file: Path, answers: pd.DataFrame) -> None:
-    """Write the answers, whole or not at all, as the suffix says. Raises `InputError` where it
-    cannot."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with complete(file) as stream:
-            stream.write(WRITERS[file.suffix.lower()](answers))
-    except OSError as error:
-        raise InputError(f"--out {file} cannot be written: {error.strerror or error}.") from error
 
 
 def show(answers: pd.DataFrame) -> str:

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from zoo.answers import UNKNOWN, Answers, make_answers
-from zoo.datasets.files import write_whole
 from zoo.errors import InputError, check_choice, guard
 from zoo.inference import Failed, Heard, find_files, hear, hear_at
 from zoo.listening import LISTEN, every_second
 from zoo.markdown import plain
 from zoo.opening import open_runner
+from zoo.out import check_out, write_out
 from zoo.runners import Runner
 from zoo.tree import read_tree
 
@@ -91,7 +91,7 @@ def write(file: Path, found: Predictions, settings: dict[str, Any]) -> None:
         failed = [failed._asdict() for failed in found.failed]
         whole = {**settings, "predictions": found.rows, "failed": failed}
         content = json.dumps(whole, indent=1, ensure_ascii=False).encode()
-    write_whole(file, content)
+    write_out(file, content)
 
 
 def settings_of(runner: Runner, options: argparse.Namespace) -> dict[str, Any]:
@@ -205,8 +205,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         raise InputError("--over-time hears all of a track; leave --listen out.")
     if options.min_precision is not None and not 0 < options.min_precision <= 1:
         raise InputError(f"--min-precision {options.min_precision:g} must lie in 0 to 1.")
-    if options.out is not None and options.out.suffix not in FORMATS:
-        raise InputError(f"--out {options.out} must end with {', '.join(FORMATS)}.")
+    check_out(options.out, FORMATS)
     return options
 
 

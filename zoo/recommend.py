@@ -21,7 +21,8 @@ import pandas as pd
 from zoo.errors import InputError, guard, nearest
 from zoo.library import Library, read_library
 from zoo.neighbours import Neighbours
-from zoo.playlist import check_out, show, write
+from zoo.out import check_out, write_out
+from zoo.playlist import WRITERS, show
 from zoo.songs import Song, query, songs
 
 COLUMNS = ("path", "artist", "title", "genre", "seconds")
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     if options.k < 1:
         raise InputError(f"-k {options.k} must be at least 1.")
-    check_out(options.out)
+    check_out(options.out, WRITERS)
     seconds = _seconds(options.seconds)
     library = read_library(options.library)
     if not len(library):
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _note(f"{len(answers)} tracks are all there is of the {options.k} asked for")
     print(show(answers))
     if options.out:
-        write(options.out, answers)
+        write_out(options.out, WRITERS[options.out.suffix](answers))
         print(f"\nwrote {options.out}")
 
 
