@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from benchmarks.statistics import LEVEL, MIN_SEEDS, PooledVariance, Spread, spread, unit_sums
+from zoo.statistics import LEVEL, MIN_SEEDS, PooledVariance, Spread, spread, unit_sums
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import psutil
 import torch
 
 from benchmarks.measure import write
-from benchmarks.opened import Opened, open_run
 from benchmarks.operations import count
 from benchmarks.timing import Work, seconds
 from zoo import runtime
@@ -27,6 +26,7 @@ from zoo.chunks import EVALUATIONS, num_chunks
 from zoo.errors import guard
 from zoo.finetune import PROBES, adapt
 from zoo.model import GenreModel, find_model
+from zoo.opened import Opened, open_run
 from zoo.scores import chunk_length, score_tracks, to_waveform
 from zoo.trainer import Trainer
 

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     missing = [name for name in options.names if not file_of(options.run, name).exists()]
     if not missing:
         return
-    from benchmarks.opened import open_run
+    from zoo.opened import open_run
 
     run = open_run(options.run)
     for name in missing:

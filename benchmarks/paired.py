@@ -10,12 +10,12 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from benchmarks.comparing import padded
-from benchmarks.resampling import pseudo_values
-from benchmarks.statistics import LEVEL, checkpoint_interval, spread, unit_sums
 from zoo.datasets.base import encode_labels, units_of
 from zoo.errors import InputError
 from zoo.metrics import average_precision
+from zoo.resampling import pseudo_values
 from zoo.results import SCORES, Result, read_scores
+from zoo.statistics import LEVEL, checkpoint_interval, spread, unit_sums
 
 TOLERANCE = 0.02  # between probabilities of two devices, in bf16
 GROUPS = 50  # of units, whose pseudo-values are computed together

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import chdtrc, stdtrit
 
-from benchmarks.statistics import LEVEL, MIN_SEEDS, PooledVariance, seed_parts, spread, unit_sums
+from zoo.statistics import LEVEL, MIN_SEEDS, PooledVariance, seed_parts, spread, unit_sums
 
 POWER = 0.8
 SEEDS = (3, 5, 10, 20)

@@ -10,11 +10,11 @@ from benchmarks.panels import sections
 from benchmarks.power import power
 from benchmarks.price import TITLES, cheapest, price_of
 from benchmarks.standings import Standings, entries_of, standings
-from benchmarks.statistics import LEVEL, MIN_SEEDS
 from benchmarks.suite import Suite
 from zoo.markdown import cell
 from zoo.pooling import Pooled
 from zoo.results import Protocol
+from zoo.statistics import LEVEL, MIN_SEEDS
 
 NOTE = f"""\
 Scores are means over seeds. Intervals of {LEVEL:.0%} are for the architecture: over other tracks by

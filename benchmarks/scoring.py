@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from benchmarks.opened import Opened
+from zoo.opened import Opened
 from zoo.prepare import Data
 from zoo.scores import score_tracks
 

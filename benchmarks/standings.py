@@ -20,18 +20,18 @@ from benchmarks.comparing import (
     rank_intervals,
     tied_with_best,
 )
-from benchmarks.resampling import pseudo_values
-from benchmarks.statistics import (
+from zoo.datasets.base import encode_labels, units_of
+from zoo.metrics import PRIMARY, evaluate
+from zoo.pooling import Pooled, Run
+from zoo.resampling import pseudo_values
+from zoo.results import SCORES, read_scores
+from zoo.statistics import (
     Interval,
     PooledVariance,
     architecture_interval,
     checkpoint_interval,
     pool_seed_variance,
 )
-from zoo.datasets.base import encode_labels, units_of
-from zoo.metrics import PRIMARY, evaluate
-from zoo.pooling import Pooled, Run
-from zoo.results import SCORES, read_scores
 
 
 @dataclass(frozen=True)

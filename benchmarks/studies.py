@@ -15,16 +15,16 @@ from scipy.stats import binom
 
 from benchmarks.comparing import compare_checkpoints, two_way_difference
 from benchmarks.power import POWER, design_of
-from benchmarks.resampling import bootstrap_interval, resampled
 from benchmarks.simulated import Cell, draw, draw_beta_binomial
-from benchmarks.statistics import (
+from zoo.metrics import single_label
+from zoo.resampling import bootstrap_interval, resampled
+from zoo.statistics import (
     LEVEL,
     checkpoint_interval,
     cluster_bounds,
     pool_seed_variance,
     seed_parts,
 )
-from zoo.metrics import single_label
 
 ACCURACIES = (0.45, 0.6, 0.8, 0.9, 0.95, 0.98)
 CORRELATIONS = (0.0, 0.1, 0.3)

@@ -12,10 +12,10 @@ import numpy as np
 from benchmarks.comparing import Comparison, compare_architectures, compare_checkpoints
 from benchmarks.power import power
 from benchmarks.standings import Entry, entries_of, track_values
-from benchmarks.statistics import LEVEL, MIN_SEEDS, pool_seed_variance
 from leaderboard.names import names_of
 from zoo.errors import InputError, nearest
 from zoo.pooling import pool
+from zoo.statistics import LEVEL, MIN_SEEDS, pool_seed_variance
 
 
 def protocols_with(

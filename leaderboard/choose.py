@@ -7,9 +7,9 @@ import pandas as pd
 from benchmarks.power import power
 from benchmarks.price import Price, cheapest, price_of
 from benchmarks.standings import Entry, standings
-from benchmarks.statistics import LEVEL, MIN_SEEDS
 from leaderboard.board import Board, Section
 from zoo.errors import InputError, nearest
+from zoo.statistics import LEVEL, MIN_SEEDS
 
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 

@@ -11,11 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from benchmarks import report
-from benchmarks.statistics import LEVEL, MIN_SEEDS
 from leaderboard import charts, panels
 from leaderboard.board import Board, Section
 from leaderboard.details import details, hardware_of, most_confused
 from leaderboard.literature import Published, read_literature
+from zoo.statistics import LEVEL, MIN_SEEDS
 
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_ROWS = 200  # of a table, shown at first: more take a browser seconds to lay out

@@ -52,8 +52,8 @@ def verify(run: Path, data: Path | None = None, results: Path = RESULTS) -> Veri
 
 def _largest_difference(run: Path, kept: Path, result: Result, data: Path | None) -> float:
     """Return by how much the probabilities that the weights give differ from the kept ones."""
-    from benchmarks.opened import open_run
     from benchmarks.scoring import scores
+    from zoo.opened import open_run
 
     opened = open_run(run, [] if data is None else [f"dataset.path={data}"])
     _check_size(run, opened.model, result)

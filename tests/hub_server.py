@@ -83,10 +83,10 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield the address of a Hub whose one data set is that folder, and what it is asked."""
+def serve(root: Path, hub: type[Hub] = Hub) -> Iterator[tuple[str, list[str]]]:
+    """Yield the address of a Hub whose one repository is that folder, and what it is asked."""
     asked: list[str] = []
-    handler = type("Handler", (Hub,), {"root": root, "asked": asked})
+    handler = type("Handler", (hub,), {"root": root, "asked": asked})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

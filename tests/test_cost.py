@@ -18,10 +18,10 @@ import zoo
 from benchmarks import measure, operations
 from benchmarks.costs import Others, times
 from benchmarks.measures.cost import devices
-from benchmarks.opened import precision_here
 from benchmarks.summaries import cost
 from zoo import runtime
 from zoo.model import GenreModel
+from zoo.opened import precision_here
 from zoo.results import read_result
 
 FRAMES = 626  # of mel, 10 s at 16 kHz

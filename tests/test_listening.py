@@ -216,7 +216,7 @@ def test_versions_are_scored_as_the_run_scores(folder: Path) -> None:
 
 def test_a_run_on_other_data_is_refused(folder: Path) -> None:
     from benchmarks.measures.listening import measure as listen
-    from benchmarks.opened import open_run
+    from zoo.opened import open_run
 
     other = OmegaConf.create({"dataset": {"_target_": "zoo.datasets.manifest.load"}})
     run = replace(open_run(folder), config=other)

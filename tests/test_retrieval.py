@@ -13,11 +13,11 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from benchmarks.measure import main as measure
 from benchmarks.measure import read
 from benchmarks.measures.retrieval import embed, random_network
-from benchmarks.opened import open_run
 from benchmarks.retrieval import FIGURES, cosine, figures, hubness, nearest
 from benchmarks.summaries.retrieval import compare, same_artist, same_genre, summarize
 from zoo.config import compose
 from zoo.model import GenreModel, without_start
+from zoo.opened import open_run
 from zoo.results import read_result
 from zoo.train import main as train
 

@@ -14,13 +14,13 @@ from conftest import TINY_SYNTH
 from benchmarks import measure
 from benchmarks.degradations import CONDITIONS
 from benchmarks.measures import length, robustness
-from benchmarks.opened import Opened, open_run
 from benchmarks.scoring import scores
 from benchmarks.summaries import length as length_summary
 from benchmarks.summaries import robustness as robustness_summary
 from zoo.config import compose
 from zoo.decoding import prepare
 from zoo.errors import InputError
+from zoo.opened import Opened, open_run
 from zoo.results import SCORES, Result
 from zoo.train import main as train
 

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from benchmarks import comparing, power, resampling, statistics, studies
+from benchmarks import comparing, power, studies
 from benchmarks.simulate import report
 from benchmarks.simulated import Cell, draw, draw_beta_binomial
-from zoo import metrics
+from zoo import metrics, resampling, statistics
 from zoo.datasets.base import units_of
 
 SIZES = (4, 8, 12, 16, 10)

@@ -14,9 +14,9 @@ SUFFIXES = (".onnx", ".pt2")  # of exported files
 def open_runner(name: str | Path, threads: int | None = None) -> Runner:
     """Open an exported file (.onnx, .pt2), or a run, a model folder or a Hub name.
 
-    `threads` of the CPU are used, by default $OMP_NUM_THREADS or all cores; each runs batches of its
-    own, so that none waits for another where other work disturbs it. Raises `InputError` for what
-    is no model.
+    `threads` of the CPU are used, by default $OMP_NUM_THREADS or all cores; each runs batches of
+    its own, so that none waits for another where other work disturbs it. Raises `InputError` for
+    what is no model.
     """
     path = Path(name).expanduser()
     if path.suffix.lower() not in SUFFIXES:

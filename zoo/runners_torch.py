@@ -18,7 +18,6 @@ from zoo.results import validation_of
 from zoo.runners import CPU_BATCH, KEY, About, Outputs, Runner
 from zoo.scores import chunk_length, to_waveform
 
-
 GPU_BATCH = 64  # clips
 
 

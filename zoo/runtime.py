@@ -2,11 +2,14 @@
 
 import ctypes
 import importlib.metadata
+import logging
 import os
 import platform
 import re
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,6 +129,19 @@ def make_accelerator(
         project_dir=folder,
         step_scheduler_with_optimizer=False,
     )
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Show neither warnings nor what is logged."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def processor() -> str:

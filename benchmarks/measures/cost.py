@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks.opened import Opened
 from zoo.errors import InputError
+from zoo.opened import Opened
 
 
 def measure(run: Opened) -> pd.DataFrame:

@@ -8,10 +8,10 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from benchmarks.measures.retrieval import embeddings
-from benchmarks.opened import Opened
 from zoo.config import assign
 from zoo.datasets.base import labels_of
 from zoo.errors import InputError
+from zoo.opened import Opened
 from zoo.prepare import decode_tracks, load_manifest
 
 

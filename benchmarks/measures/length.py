@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from benchmarks.opened import Opened
 from benchmarks.scoring import scores
+from zoo.opened import Opened
 
 SECONDS = (1, 2, 3, 5, 10, 15, 30)
 WHOLE = float("inf")  # seconds, of tracks heard from start to end

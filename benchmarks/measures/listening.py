@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import variations
-from benchmarks.opened import Opened
 from zoo.datasets import synth
 from zoo.errors import InputError
+from zoo.opened import Opened
 from zoo.prepare import Data, cache_folder, decode_tracks
 from zoo.scores import score_tracks
 

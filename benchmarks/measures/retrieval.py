@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from torch.optim.swa_utils import update_bn
 
-from benchmarks.opened import Opened
 from zoo.chunks import TrainingChunks
 from zoo.embeddings import embed_tracks, folder_of
 from zoo.model import GenreModel, without_start
+from zoo.opened import Opened
 from zoo.prepare import Data
 from zoo.results import IDENTITY
 from zoo.scores import chunk_length, to_waveform

@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 from benchmarks.degradations import CONDITIONS, Condition
 from benchmarks.degraded import degraded
-from benchmarks.opened import Opened
 from benchmarks.scoring import scores
+from zoo.opened import Opened
 from zoo.prepare import cache_folder, decode_tracks
 
 

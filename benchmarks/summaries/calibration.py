@@ -19,11 +19,11 @@ from benchmarks.calibration import (
     if_honest,
     losses,
 )
-from benchmarks.statistics import checkpoint_interval
 from zoo.calibration import fit_temperature, with_temperature
 from zoo.datasets.base import encode_labels, units_of
 from zoo.metrics import calibration_bins
 from zoo.results import SCORES, Result, read_scores
+from zoo.statistics import checkpoint_interval
 
 FEW_TRACKS = 500  # with fewer, the error of 15 bins is noise for the most part
 COVERAGES = np.arange(1, 11) / 10  # shares of the decisions, the surest first

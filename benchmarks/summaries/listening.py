@@ -20,9 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.measure import read
-from benchmarks.statistics import checkpoint_interval
 from zoo.datasets.synth import CONTRASTS
 from zoo.results import Result
+from zoo.statistics import checkpoint_interval
 
 ORIGINAL = "original"
 PANELS = 4  # in a row

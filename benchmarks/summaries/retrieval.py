@@ -16,11 +16,11 @@ from scipy.special import stdtrit
 
 from benchmarks.comparing import padded
 from benchmarks.measure import read
-from benchmarks.resampling import pseudo_values
 from benchmarks.retrieval import FIGURES, cosine, figures, hubness, nearest
-from benchmarks.statistics import LEVEL, checkpoint_interval, spread, unit_sums
 from zoo.datasets.base import units_of
+from zoo.resampling import pseudo_values
 from zoo.results import IDENTITY, Result
+from zoo.statistics import LEVEL, checkpoint_interval, spread, unit_sums
 
 NETWORKS = ("trained", "random", "chance")
 HUBNESS = ("hubness", "orphans")

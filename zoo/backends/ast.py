@@ -109,7 +109,7 @@ class AST(Transformer):
         grid_1DRS = positions_1ND[:, TOKENS:].transpose(1, 2).unflatten(2, (rows, -1))
         x_BDRS = x_BDRS + fit_columns(grid_1DRS, columns)
         tokens_12D = torch.cat([embeddings.cls_token, embeddings.distillation_token], dim=1)
-        tokens_B2D = (tokens_12D + positions_1ND[:, :TOKENS]).expand(len(x_BCFN), -1, -1)
+        tokens_B2D = (tokens_12D + positions_1ND[:, :TOKENS]).expand(x_BCFN.shape[0], -1, -1)
         x_BND = torch.cat([tokens_B2D, x_BDRS.flatten(2).transpose(1, 2)], dim=1)
         return embeddings.dropout(x_BND)
 

@@ -1,12 +1,15 @@
 """What every back end is: a module from a front end's output to one vector a clip."""
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional
 
 from zoo.errors import InputError
+from zoo.frontends.base import are_plain
 
 
 class BackEnd(nn.Module):
@@ -40,8 +43,15 @@ def numbered(count: int) -> dict[str, str]:
 
 
 def max_pool(x_BCFN: Tensor, size: tuple[int, int]) -> Tensor:
-    """Max pooling with the kernel clipped to what remains, so that any input size fits."""
+    """Max pooling with the kernel clipped to what remains, so that any input size fits.
+
+    Where the size is not known before it runs (in an export), what is smaller than the kernel is
+    filled up to it instead, with what is never the maximum: the same numbers.
+    """
     bins, frames = x_BCFN.shape[-2:]
+    if not statically_known_true(frames >= size[1]) and isinstance(frames, torch.SymInt):
+        missing = torch.sym_max(0, size[1] - frames)
+        x_BCFN, frames = functional.pad(x_BCFN, (0, missing), value=-math.inf), size[1]
     return functional.max_pool2d(x_BCFN, (min(size[0], bins), min(size[1], frames)))
 
 
@@ -55,7 +65,7 @@ def conv_bn(
 
     The result is in memory channels-last, the layout in which convolutions, norms and poolings are
     fast, and which PyTorch has in two dimensions only. In evaluation the norm is part of the
-    weights.
+    weights. A waveform is cut into pieces for a product of matrices, but not in `as_convolutions`.
     """
     weight_OIK = conv.weight if weight_OIK is None else weight_OIK
     bias_O = conv.bias if conv.bias is not None else bn.bias.new_zeros(len(bn.bias))
@@ -65,7 +75,7 @@ def conv_bn(
         weight_OIK = weight_OIK * scale_O[:, None, None]
         bias_O = (bias_O - bn.running_mean) * scale_O + bn.bias
     stride, padding, dilation = conv.stride[-1], int(conv.padding[-1]), conv.dilation[-1]
-    if x_BCPT.shape[1:3] == (1, 1) and dilation == 1:  # a waveform: a product of matrices
+    if x_BCPT.shape[1:3] == (1, 1) and dilation == 1 and not are_plain.get():
         x_BT = functional.pad(x_BCPT[:, 0, 0], (padding, padding))
         pieces_BTK = x_BT.unfold(1, weight_OIK.shape[2], stride)
         x_BTC = functional.linear(pieces_BTK, weight_OIK[:, 0], bias_O)

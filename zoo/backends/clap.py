@@ -94,7 +94,7 @@ class Clap(Transformer):
     def features(self, x_BCFN: Tensor) -> Tensor:
         """Return the features `[B,D]` of at most 10 s. With fusion as without, one channel is what
         transformers reads of the extractor's four equal ones."""
-        is_longer_B1 = torch.zeros(len(x_BCFN), 1, dtype=torch.bool, device=x_BCFN.device)
+        is_longer_B1 = torch.zeros(x_BCFN.shape[0], 1, dtype=torch.bool, device=x_BCFN.device)
         return self.model(x_BCFN.transpose(2, 3), is_longer=is_longer_B1).pooler_output
 
     @classmethod

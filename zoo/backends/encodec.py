@@ -10,9 +10,24 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import EncodecConfig, PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.encodec.modeling_encodec import EncodecConv1d
 
 from zoo.backends.transformer import Settings, Transformer
 from zoo.errors import InputError
+
+
+class Conv1d(EncodecConv1d):
+    """Transformers' convolution, whose paddings are numbers here, not tensors: an export needs to
+    know how shapes follow from each other."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        conv, x_BCT = self.conv, hidden_states
+        stride = conv.stride[0]
+        padding = (conv.kernel_size[0] - 1) * conv.dilation[0] + 1 - stride
+        left = padding if self.causal else padding - padding // 2
+        right = padding - left + -x_BCT.shape[-1] % stride  # up to whole strides
+        x_BCT = conv(self._pad1d(x_BCT, (left, right), self.pad_mode))
+        return self.norm(x_BCT) if self.norm_type == "time_group_norm" else x_BCT
 
 
 class Encodec(Transformer):
@@ -54,6 +69,9 @@ class Encodec(Transformer):
     def build(self, config: PreTrainedConfig) -> Any:
         model = super().build(config)
         del model.decoder, model.quantizer
+        for module in model.modules():
+            if isinstance(module, EncodecConv1d):
+                module.__class__ = Conv1d
         return model
 
     def blocks(self) -> nn.ModuleList:

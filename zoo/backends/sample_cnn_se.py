@@ -39,7 +39,7 @@ class Block(nn.Module):
         """
         x_BTC = x_BC1T.squeeze(2).transpose(1, 2)
         shares_B1T = x_BTC.new_full((1, 1, x_BTC.shape[1]), 1 / x_BTC.shape[1])
-        mean_BC = (shares_B1T.expand(len(x_BTC), -1, -1) @ x_BTC).squeeze(1)
+        mean_BC = (shares_B1T.expand(x_BTC.shape[0], -1, -1) @ x_BTC).squeeze(1)
         weight_BC = self.dense2(self.dense1(mean_BC).relu()).sigmoid()
         return x_BC1T * weight_BC[:, :, None, None]
 

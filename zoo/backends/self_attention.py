@@ -105,7 +105,7 @@ class SelfAttention(BackEnd):
         for layer in self.layers:
             x_BCFN = layer(x_BCFN)
         x_BND = x_BCFN.mean(2).transpose(1, 2)  # 128 bins have become one
-        first_BND = self.first.to(x_BND.dtype).expand(len(x_BND), 1, -1)
+        first_BND = self.first.to(x_BND.dtype).expand(x_BND.shape[0], 1, -1)
         x_BND = torch.cat([first_BND, x_BND], dim=1)
         for layer in self.encoder:
             x_BND = layer(x_BND)

@@ -5,7 +5,6 @@ authors). https://github.com/huggingface/pytorch-image-models
 """
 
 import difflib
-import math
 import re
 import textwrap
 from collections import defaultdict
@@ -110,7 +109,7 @@ def step(name: str) -> int:
 
 def whole(length: int, step: int) -> int:
     """Round up to whole steps."""
-    return math.ceil(length / step) * step
+    return (length + step - 1) // step * step  # ONNX divides negative numbers otherwise
 
 
 def create(name: str, options: Mapping[str, Any], size: tuple[int, int]) -> Any:

@@ -5,7 +5,6 @@ Widmer 2022, Efficient Training of Audio Transformers with Patchout (PaSST; code
 positions in frequency and time are learned apart. The transformer itself is timm's (Apache 2.0).
 """
 
-import math
 from typing import Any
 
 import torch
@@ -66,7 +65,7 @@ class ViT(BackEnd):
 
     def _patches(self, length: int) -> int:
         """Return how many patches cover so many bins or frames."""
-        return 1 + math.ceil(max(0, length - self.patch_size) / self.stride)
+        return 1 + max(0, length - self.patch_size + self.stride - 1) // self.stride
 
     def forward(self, x_BCFN: Tensor) -> Tensor:
         return mean_over_windows(self._class_token, self.spec_bn(x_BCFN), self.frames)
@@ -80,7 +79,7 @@ class ViT(BackEnd):
         if self.training:
             x_BDRS = leave_out(leave_out(x_BDRS, 2, self.patchout_freq), 3, self.patchout_time)
         x_BPD = x_BDRS.flatten(2).transpose(1, 2)
-        x_BPD = torch.cat([self.vit.cls_token.expand(len(x_BPD), -1, -1), x_BPD], dim=1)
+        x_BPD = torch.cat([self.vit.cls_token.expand(x_BPD.shape[0], -1, -1), x_BPD], dim=1)
         return self.vit.norm(self.vit.blocks(x_BPD))[:, 0]
 
     def layer_groups(self) -> list[list[nn.Module]]:

@@ -2,11 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
 
 from zoo.errors import InputError
+
+are_plain: ContextVar[bool] = ContextVar("are_plain", default=False)
+
+
+@contextmanager
+def as_convolutions() -> Iterator[None]:
+    """Compute Fourier transforms and convolutions as plain convolutions in this context: PyTorch
+    has faster ways for some of them, other runtimes have not."""
+    token = are_plain.set(True)
+    try:
+        yield
+    finally:
+        are_plain.reset(token)
 
 
 @contextmanager

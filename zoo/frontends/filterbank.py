@@ -56,7 +56,7 @@ class GaborFilters(nn.Module):
     def kernels(self) -> Tensor:
         """Return the impulse responses `[2F,1,T]`, real parts first."""
         t_T = torch.arange(-self.reach, self.reach + 1, device=self.center.device)
-        center_F1 = self.center.clamp(0, math.pi)[:, None]
+        center_F1 = self.center.clamp(0.0, math.pi)[:, None]
         sigma_F1 = self.sigma.clamp(*self.limits)[:, None]
         gaussian_FT = (-0.5 * (t_T / sigma_F1) ** 2).exp() / (math.sqrt(2 * math.pi) * sigma_F1)
         angle_FT = center_F1 * t_T

@@ -7,7 +7,7 @@ from torch import Tensor
 from zoo.errors import InputError, check_choice
 from zoo.frontends.base import FrontEnd, check_band
 from zoo.frontends.compression import make_compression
-from zoo.frontends.stft import power_spectrogram
+from zoo.frontends.stft import convolved_power, power_spectrogram
 
 ENGINES = ("auto", "fft", "nnaudio")
 
@@ -81,5 +81,6 @@ class Mel(FrontEnd):
             power_BFN = power_spectrogram(x_BT, self.window, self.hop_length)
         else:
             # power without the square root of nnAudio's magnitude, whose gradient is infinite at 0
-            power_BFN = self.mel.stft(x_BT, "Complex").square().sum(-1)
+            kernels = torch.cat([self.mel.stft.wcos, self.mel.stft.wsin])
+            power_BFN = convolved_power(x_BT, kernels, self.hop_length)
         return self.compression(self.mel.mel_basis @ power_BFN).unsqueeze(1)

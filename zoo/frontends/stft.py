@@ -1,9 +1,12 @@
 """`stft`: log-power spectrogram, all bins of the Fourier transform."""
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from zoo.frontends.base import FrontEnd
+from zoo.frontends.base import FrontEnd, are_plain
 from zoo.frontends.compression import make_compression
 
 
@@ -13,6 +16,8 @@ def power_spectrogram(x_BT: Tensor, window_T: Tensor, hop_length: int) -> Tensor
     Frames are centred, the waveform is reflected at its ends, nothing is normalised: N is
     T // hop_length + 1, and T must be more than half the window.
     """
+    if are_plain.get() and x_BT.dtype == torch.float32:
+        return convolved_power(x_BT, fourier_kernels(window_T), hop_length)
     z_BFN = torch.stft(
         x_BT,
         n_fft=len(window_T),
@@ -23,6 +28,24 @@ def power_spectrogram(x_BT: Tensor, window_T: Tensor, hop_length: int) -> Tensor
         return_complex=True,
     )
     return torch.view_as_real(z_BFN).square().sum(-1)
+
+
+def convolved_power(x_BT: Tensor, kernels_F1T: Tensor, hop_length: int) -> Tensor:
+    """Return the same from one convolution with the real parts of the kernels, then the imaginary
+    ones."""
+    reach = kernels_F1T.shape[2] // 2
+    x_B1T = functional.pad(x_BT.unsqueeze(1), (reach, reach), mode="reflect")
+    z_BFN = functional.conv1d(x_B1T, kernels_F1T, stride=hop_length)
+    real_BFN, imaginary_BFN = z_BFN.chunk(2, dim=1)
+    return real_BFN.square() + imaginary_BFN.square()
+
+
+def fourier_kernels(window_T: Tensor) -> Tensor:
+    """Return cosines, then sines, under a window, `[2F,1,T]` in float32."""
+    t_T = torch.arange(len(window_T), dtype=torch.float64)
+    turns_FT = t_T[: len(t_T) // 2 + 1, None] * t_T % len(t_T) / len(t_T)
+    angle_FT = 2 * math.pi * turns_FT
+    return torch.cat([angle_FT.cos(), angle_FT.sin()]).float().unsqueeze(1) * window_T
 
 
 class STFT(FrontEnd):

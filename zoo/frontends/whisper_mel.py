@@ -71,7 +71,7 @@ class WhisperMel(FrontEnd):
         samples, n_fft = x_BT.shape[1], len(self.window)
         # n_fft zeros keep the reflection out of all frames that see the clip
         padded = max(samples, min(samples + n_fft, WINDOW_SECONDS * self.sample_rate))
-        seeing = -(-(samples + n_fft // 2) // self.hop_length)  # rounded up
+        seeing = (samples + n_fft // 2 + self.hop_length - 1) // self.hop_length
         frames = min(seeing, padded // self.hop_length)
         x_BT = functional.pad(x_BT, (0, padded - samples))
         power_BKN = power_spectrogram(x_BT, self.window, self.hop_length)[..., :frames]

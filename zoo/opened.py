@@ -1,4 +1,4 @@
-"""A finished run, opened to be measured further: its model on a device, and its data's audio."""
+"""A finished run, opened again: its model on a device, and its data's audio."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

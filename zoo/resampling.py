@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import stdtrit
 
-from benchmarks.statistics import LEVEL, Interval, spread
+from zoo.statistics import LEVEL, Interval, spread
 
 MIN_UNITS = 30  # with fewer, resamples lack whole classes
 Metric = Callable[[np.ndarray], float]
@@ -47,9 +47,9 @@ def resampled(metric: Metric, units_B: np.ndarray, seed: int = 0, num: int = 100
 def pseudo_values(metric: Metric, units_B: np.ndarray, max_groups: int = 200) -> np.ndarray:
     """Return Tukey's pseudo-value of each unit `[G]`, whose mean stands for the metric.
 
-    With these in place of a value per track, each its own unit, `statistics` and `comparing` say as
-    much of a metric that is no mean of tracks. Beyond `max_groups` units, groups of units are left
-    out together. ValueError for fewer than two units.
+    With these in place of a value per track, each its own unit, `statistics` and
+    `benchmarks.comparing` say as much of a metric that is no mean of tracks. Beyond `max_groups`
+    units, groups of units are left out together. ValueError for fewer than two units.
     """
     unit_B = np.unique(units_B, return_inverse=True)[1]
     num_groups = min(unit_B.max() + 1, max_groups)
