@@ -370,6 +370,7 @@ def test_folds_of_groove_keep_artists_apart(shared: Path) -> None:
     assert only(found).cases == (Case("afrobeat", {}),)  # by two drummers: both train or validate
 
 
+@pytest.mark.slow
 @needs_duplicates
 def test_the_command_on_groove(shared: Path, tmp_path: Path, python: Run) -> None:
     values = ("dataset=manifest", f"dataset.path={shared}/data/groove8/manifest.csv")

@@ -177,6 +177,7 @@ def same_scores(ours: list[Job], theirs: list[Job]) -> bool:
     return all((scores(a.folder) == scores(b.folder)).all() for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_64_processes_that_add_results_at_once_lose_none(
     finished: list[Job], tmp_path: Path
 ) -> None:
@@ -207,6 +208,7 @@ def add(source: Path, place: Path, number: int, barrier: threading.Barrier) -> N
     write(place / "shared" / "measures" / "cost.parquet", table)
 
 
+@pytest.mark.slow
 def test_a_suite_that_is_killed_ends_with_the_same_table(
     finished: list[Job], tmp_path: Path
 ) -> None:

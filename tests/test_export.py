@@ -42,6 +42,7 @@ SMALL = {  # to be quick
     "conformer": ("model.backend.embed_dim=48", "model.backend.depth=1"),
     "timm": ("model.backend.name=test_efficientnet",),
 }
+SLOW = pytest.mark.slow
 FIXED = {"clap", "vit"}  # in both formats, at the sizes here
 
 
@@ -87,7 +88,7 @@ def small(name: str, folder: Path | None = None) -> GenreModel:
 def settled(model: GenreModel) -> GenreModel:
     x_BT = torch.from_numpy(music(model)[:4]).float() / 32768
     with torch.no_grad():
-        for _ in range(10):
+        for _ in range(3):
             model.train()(x_BT)
     return model.eval()
 
@@ -161,7 +162,7 @@ def test_no_file_names_a_folder_of_this_machine(form, here, files):
         assert str(folder).encode() not in content
 
 
-@pytest.mark.parametrize("name", ["crnn", "fcn", "sample_cnn"])
+@pytest.mark.parametrize("name", ["crnn", "fcn", pytest.param("sample_cnn", marks=SLOW)])
 def test_any_length_is_meant(name):
     """`fcn` clips its poolings to short clips, `crnn` takes steps, `sample_cnn` waveforms."""
     model = small(name)
@@ -187,7 +188,7 @@ def test_where_other_lengths_take_other_steps_the_length_is_fixed(tmp_path):
     assert not known.any_length and known.min_samples == known.clip_samples == 160_000
 
 
-@pytest.mark.parametrize("name", ["musicnn", "res1d", "sample_cnn", "short_chunk_cnn"])
+@pytest.mark.parametrize("name", ["musicnn", "sample_cnn", pytest.param("res1d", marks=SLOW)])
 def test_plain_convolutions_give_the_same(name):
     model = small(name)
     x_BT = torch.from_numpy(music(model)[:2]).float() / 32768
@@ -199,13 +200,13 @@ def test_plain_convolutions_give_the_same(name):
 
 @pytest.mark.parametrize("form", CONVERT)
 def test_other_numbers_than_the_models_are_not_written(form, here, tmp_path):
-    model = load_calibrated("run")
+    model, other = load_calibrated("run"), load_calibrated("run")
     examples = find_examples("run", model)
     made = export(model, CONVERT[form], examples.samples_BT)
     with torch.no_grad():
-        model.head.bias[0] += 0.01
+        other.head.bias[0] += 0.01
     with pytest.raises(InputError, match=r"is not written: .* by up to \d.\de-03 in probabilities"):
-        write(made, model, tmp_path / f"x{SUFFIX[form]}", examples)
+        write(made, other, tmp_path / f"x{SUFFIX[form]}", examples)
     assert not list(tmp_path.iterdir())
 
 
@@ -247,7 +248,7 @@ def test_int8_is_a_quarter_and_leaves_the_front_end():
         (["run/model", "--int8"], "--int8 measures what it costs on the test tracks of a run, but"),
         (["run", "--out", "x.pt2"], "--out x.pt2 must end in .onnx, as --format onnx asks for."),
         (["run", "--out", "music/tone/00.flac/x.onnx"], "00.flac/x.onnx cannot be written: "),
-        (["run", "--audio", "gone.mp3"], "--audio gone.mp3 does not exist"),
+        (["run", "--audio", "gone.mp3"], "gone.mp3 does not exist; give audio files, and folders"),
         (["run", "--audio", "run/log.csv"], "--audio run/log.csv "),
         (["run", "--push-to-hub", "name"], "--push-to-hub name must be a name on the Hub, OWNER/"),
     ],

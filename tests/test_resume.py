@@ -67,6 +67,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_signal_checkpoints_in_the_middle_of_an_epoch(
     uninterrupted: Path, tmp_path: Path
 ) -> None:

@@ -51,7 +51,7 @@ def session(content: bytes, name: object, threads: int | None) -> Any:
             f"{name} needs onnxruntime, which is not installed: pip install 'genre-zoo[onnx]'."
         ) from error
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4  # what is fatal; errors are raised
     options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS", 0))  # 0: all
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:

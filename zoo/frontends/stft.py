@@ -1,7 +1,6 @@
 """`stft`: log-power spectrogram, all bins of the Fourier transform."""
 
-import math
-
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -42,10 +41,10 @@ def convolved_power(x_BT: Tensor, kernels_F1T: Tensor, hop_length: int) -> Tenso
 
 def fourier_kernels(window_T: Tensor) -> Tensor:
     """Return cosines, then sines, under a window, `[2F,1,T]` in float32."""
-    t_T = torch.arange(len(window_T), dtype=torch.float64)
-    turns_FT = t_T[: len(t_T) // 2 + 1, None] * t_T % len(t_T) / len(t_T)
-    angle_FT = 2 * math.pi * turns_FT
-    return torch.cat([angle_FT.cos(), angle_FT.sin()]).float().unsqueeze(1) * window_T
+    t_T = np.arange(len(window_T))
+    angle_FT = 2 * np.pi * (t_T[: len(t_T) // 2 + 1, None] * t_T % len(t_T)) / len(t_T)
+    waves_F1T = np.concatenate([np.cos(angle_FT), np.sin(angle_FT)])[:, None]
+    return torch.from_numpy(waves_F1T.astype(np.float32)) * window_T
 
 
 class STFT(FrontEnd):
