@@ -58,6 +58,7 @@ def test_wheel_trains_from_any_folder(installed: Path, tmp_path: Path) -> None:
     assert shown.returncode == 0 and "crnn" in shown.stdout, shown.stderr
 
 
+@pytest.mark.slow
 def test_a_new_model_costs_two_files(installed: Path, tmp_path: Path) -> None:
     """The example in CONTRIBUTING.md, as it stands there."""
     text = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")

@@ -197,6 +197,7 @@ def test_folds_cover_everything_once(tmp_path: Path) -> None:
     assert len({read_result(tmp_path / f"fold{k}").recipe for k in range(3)}) == 1
 
 
+@pytest.mark.slow
 def test_own_music_of_every_kind(tmp_path: Path) -> None:
     """WAV, FLAC, MP3, OGG, mono and stereo, 8 to 96 kHz, 0.5 s to 10 minutes; four broken ones."""
     random = np.random.RandomState(0)
