@@ -89,7 +89,9 @@ def test_only_what_is_new_or_changed_is_embedded(here, monkeypatch, capsys):
         yield from hear(runner, paths, *arguments, **options)
 
     monkeypatch.setattr(zoo.embedded, "hear", spying)
+    written = Path("emb.parquet").stat().st_mtime_ns
     assert embed("model", "music").tracks.equals(before.tracks) and not heard
+    assert Path("emb.parquet").stat().st_mtime_ns == written
     soundfile.write("music/bass/new.flac", sound("bass", 1, 50), RATE)
     soundfile.write("music/tone/03.flac", sound("hiss", 1, 51), RATE)
     Path("music/hiss/00.flac").unlink()

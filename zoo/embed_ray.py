@@ -15,6 +15,7 @@ from zoo.cluster import connected
 from zoo.embedded import Embedded, here
 from zoo.errors import InputError
 from zoo.inference import Failed
+from zoo.opening import open_runner
 
 BLOCK = 32  # tracks of a task: what a worker that dies loses at most
 
@@ -22,17 +23,14 @@ BLOCK = 32  # tracks of a task: what a worker that dies loses at most
 class Worker:
     """Embeds blocks of tracks in a process of the cluster."""
 
-    def __init__(self, model: str, listen: str, threads: int) -> None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        from zoo.opening import open_runner
-
-        self._runner, self._listen = open_runner(model, threads), listen
+    def __init__(self, model: str, listen: str) -> None:
+        self._runner, self._listen = open_runner(model, threads=1), listen
 
     def __call__(self, tracks: pd.DataFrame) -> pd.DataFrame:
         about = self._runner.about  # a column with nothing in a row would turn into another type
         none = np.zeros(len(about.classes)), np.zeros(about.num_features, np.float32)
         empty = Embedded("", 0, 0, 0.0, "", "", "", *none)._asdict() | {"reason": ""}
-        results = here(self._runner, tracks, self._listen)
+        results = here(self._runner, tracks, self._listen, workers=1)
         return pd.DataFrame([empty | result._asdict() for result in results])
 
 
@@ -51,7 +49,7 @@ def on_cluster(model: str, tracks: pd.DataFrame, listen: str) -> Iterator[Embedd
         blocks = ray.data.from_pandas(tracks).repartition(target_num_rows_per_block=BLOCK)
         done = blocks.map_batches(
             Worker,
-            fn_constructor_args=(model, listen, 1),
+            fn_constructor_args=(model, listen),
             batch_format="pandas",
             batch_size=BLOCK,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_cpus),

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from zoo.answers import Answers, make_answers
-from zoo.index import identity
 from zoo.inference import Failed, Heard, hear
 from zoo.runners import Runner
 
@@ -28,11 +27,10 @@ class Embedded(NamedTuple):
 
 def embedded(heard: Heard, answers: Answers, artist: str = "", title: str = "") -> Embedded:
     """Return the row of a track."""
-    size, mtime_ns = identity(heard.path)
     return Embedded(
         heard.path,
-        size,
-        mtime_ns,
+        heard.size,
+        heard.mtime_ns,
         heard.seconds,
         artist or heard.artist,
         title or heard.title,
@@ -42,10 +40,13 @@ def embedded(heard: Heard, answers: Answers, artist: str = "", title: str = "") 
     )
 
 
-def here(runner: Runner, tracks: pd.DataFrame, listen: str) -> Iterator[Embedded | Failed]:
-    """Yield the tracks of `find_tracks`, embedded by this process."""
+def here(
+    runner: Runner, tracks: pd.DataFrame, listen: str, workers: int | None = None
+) -> Iterator[Embedded | Failed]:
+    """Yield the tracks of `zoo.embed.find_tracks`, embedded by this process; `workers` of its own
+    decode, by default one a core."""
     answers = make_answers(runner.about, "", None, None)
     said = zip(tracks["artist"], tracks["title"], strict=True)
-    heard = hear(runner, tracks["path"].tolist(), listen, progress="embedding")
+    heard = hear(runner, tracks["path"].tolist(), listen, workers, progress="embedding")
     for track, (artist, title) in zip(heard, said, strict=True):
         yield track if isinstance(track, Failed) else embedded(track, answers, artist, title)

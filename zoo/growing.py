@@ -27,6 +27,7 @@ class Growing:
         self._libraries = list(libraries)
         self._rows: list[Embedded] = []
         self._saved = time.monotonic()
+        self._is_written = len(self._libraries) == 1 and file.exists()
 
     @classmethod
     def open(cls, file: Path, origin: Origin) -> Self:
@@ -56,19 +57,22 @@ class Growing:
 
     def keep(self, library: Library, is_kept: np.ndarray) -> None:
         """Forget all tracks but these."""
+        self._is_written &= bool(is_kept.all()) and library.tracks.equals(self.library().tracks)
         tracks = library.tracks[is_kept].reset_index(drop=True)
         self._libraries = [Library(tracks, library.embedding_BD[is_kept], self._origin, self._file)]
 
     def add(self, row: Embedded) -> None:
         """Take a track, and write a part from time to time."""
         self._rows.append(row)
+        self._is_written = False
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self._flush(write=True)
 
     def finish(self) -> None:
-        """Write all of it into the file. Raises `InputError` where it cannot be written."""
+        """Write all of it into the file, unless it is there. Raises `InputError` where it cannot be
+        written."""
         library = self.library()
-        if len(library):
+        if len(library) and not self._is_written:
             table = to_table(library.tracks, library.embedding_BD, self._origin)
             write_library(self._file, table)
         for part in _parts(self._file).glob("*.parquet"):

@@ -20,7 +20,7 @@ from zoo.audio import AUDIO_SUFFIXES
 from zoo.datasets.folder import audio_files
 from zoo.decoding import num_cores
 from zoo.errors import InputError
-from zoo.index import Samples, identity
+from zoo.index import Key, Samples, identity
 from zoo.listening import LISTEN, Place, listening
 from zoo.runners import About, Outputs, Runner
 from zoo.store import copy_chunk
@@ -41,6 +41,8 @@ class Heard:
     """A track, what a model makes of it, and of each of its chunks."""
 
     path: str
+    size: int  # bytes of the file, and
+    mtime_ns: int  # when it was last changed: as it was when it was read
     samples: Samples  # [T], at the model's rate
     seconds: float
     artist: str  # as the file says; empty where it does not
@@ -102,24 +104,24 @@ def hear_at(
     is_hidden = None if progress else True  # None: where there is no terminal
     bar = tqdm(desc=progress, total=len(paths), unit="track", leave=False, disable=is_hidden)
     with closing(decode_all(keys, rate, count, max_seconds=LONGEST)) as decoded, bar:
-        results = zip(paths, (result for _, result in decoded), strict=True)
+        results = ((path, key, result) for path, (key, result) in zip(paths, decoded, strict=True))
         for heard in _in_order(runner, results, place):
             bar.update()
             yield heard
 
 
 def _in_order(
-    runner: Runner, results: Iterable[tuple[str, Decoded | str]], place: Place
+    runner: Runner, results: Iterable[tuple[str, Key, Decoded | str]], place: Place
 ) -> Iterator[Heard | Failed]:
     """Yield the tracks in their order, each as soon as all of its chunks have been heard."""
     waiting: deque[_Track | Failed] = deque()
     with ThreadPoolExecutor(runner.streams) as pool:
         batches = _Batches(runner, pool)
-        for path, result in results:
+        for path, key, result in results:
             if isinstance(result, str):
                 waiting.append(Failed(path, result))
             else:
-                track = _Track(path, result, place(len(result.samples)), runner.about)
+                track = _Track(path, key, result, place(len(result.samples)), runner.about)
                 waiting.append(track)
                 batches.add(track)
             while waiting and (isinstance(waiting[0], Failed) or waiting[0].is_complete):
@@ -132,8 +134,11 @@ def _in_order(
 class _Track:
     """A track of which not all chunks have been heard yet."""
 
-    def __init__(self, path: str, decoded: Decoded, starts: np.ndarray, about: About) -> None:
+    def __init__(
+        self, path: str, key: Key, decoded: Decoded, starts: np.ndarray, about: About
+    ) -> None:
         self.path, self.starts = path, starts
+        _, self.size, self.mtime_ns = key
         self.samples, self.tags = decoded
         self.num_heard = 0  # chunks
         self.prob_NK = np.empty((len(starts), len(about.classes)), np.float32)
@@ -197,6 +202,8 @@ def _finished(track: _Track | Failed, about: About) -> Heard | Failed:
     mean_K = track.prob_NK.mean(0, dtype=np.float64)
     return Heard(
         path=track.path,
+        size=track.size,
+        mtime_ns=track.mtime_ns,
         samples=track.samples,
         seconds=len(track.samples) / about.sample_rate,
         artist=track.tags.artist,

@@ -38,7 +38,7 @@ class OnnxRunner(Runner):
         return evaluate(self._session, samples_BT)
 
 
-def session(content: bytes, name: object, threads: int | None) -> Any:
+def session(content: bytes, name: object, threads: int) -> Any:
     """Return an onnxruntime session on the CPU for the content of a file called `name`. Raises
     `InputError` where there is none.
 
@@ -52,7 +52,7 @@ def session(content: bytes, name: object, threads: int | None) -> Any:
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is fatal; errors are raised
-    options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS", 0))  # 0: all
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
