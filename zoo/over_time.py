@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 MOST_DRAWN = 9  # classes that get a colour of their own
 MOST_POINTS = 2000  # along the time axis: more are averaged, a picture has no more columns
@@ -35,6 +35,12 @@ def clock(seconds: float) -> str:
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def tick(num_seconds: int) -> int:
+    """Return the distance of marks on the time axis, in seconds: round, and at most ten of them."""
+    round_ones = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+    return next((s for s in round_ones if num_seconds <= 10 * s), 4 * 3600)
 
 
 def draw(
@@ -65,6 +71,7 @@ def draw(
         layers = [np.concatenate([y[:1], y, y[-1:]]) for y in layers]
         axes.stackplot(edge_N, layers, labels=names, colors=colors)
     axes.set(xlim=(0, len(prob_NK)), ylim=(0, 1), xlabel="time", ylabel="probability", title=title)
+    axes.xaxis.set_major_locator(MultipleLocator(tick(len(prob_NK))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: clock(second)))
     handles, labels = axes.get_legend_handles_labels()
     order = slice(None) if multilabel else slice(None, None, -1)  # as they are stacked
