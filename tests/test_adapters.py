@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_SYNTH, torchrun
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 import zoo
+from conftest import TINY_SYNTH, torchrun
 from zoo import evaluate, finetune
 from zoo.adapters import choose_layers, merge
 from zoo.backends.timm import Timm

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import NUM_CLASSES, load, noise, published_logits, save
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification, ASTModel
 
+from checkpoints import NUM_CLASSES, load, noise, published_logits, save
 from zoo.backends.ast import AST, TOKENS, fit_columns
 from zoo.backends.hub import changes
 from zoo.backends.transformer import Transformer

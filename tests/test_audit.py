@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import TINY_SYNTH, Run, torchrun
 
+from conftest import TINY_SYNTH, Run, torchrun
 from leaderboard.table import make_table, to_markdown
 from zoo.audit import Audit, audit, main, summary, write
 from zoo.config import compose

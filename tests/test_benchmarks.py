@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Run
 
 import zoo
 from benchmarks.speed_data import plainly, write_tracks
@@ -13,6 +12,7 @@ from benchmarks.speed_models import WITH_REFERENCE, make_plain
 from benchmarks.speed_reading import CHUNK, RATE, Files
 from benchmarks.speed_store import IN_SHARD, growth, opening, write_sparse
 from benchmarks.timing import Ratio, share, times_as_fast
+from conftest import Run
 from zoo.audio import decode
 from zoo.store import Store
 

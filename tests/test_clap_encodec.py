@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import load, noise, save
 from transformers import (
     ClapAudioConfig,
     ClapAudioModel,
@@ -18,6 +17,7 @@ from transformers import (
     EncodecModel,
 )
 
+from checkpoints import load, noise, save
 from zoo.backends.clap import Clap
 from zoo.backends.encodec import Encodec
 from zoo.errors import InputError

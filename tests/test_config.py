@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY_SYNTH, Run
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -20,6 +19,7 @@ from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 
+from conftest import TINY_SYNTH, Run
 from zoo import config as config_module
 from zoo import registry, values
 from zoo.config import assign, command, compose

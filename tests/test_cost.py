@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY_SYNTH, Run
 from torch import nn
 
 import zoo
@@ -19,6 +18,7 @@ from benchmarks import measure, operations
 from benchmarks.costs import Others, times
 from benchmarks.measures.cost import devices
 from benchmarks.summaries import cost
+from conftest import TINY_SYNTH, Run
 from zoo import runtime
 from zoo.model import GenreModel
 from zoo.opened import precision_here

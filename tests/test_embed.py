@@ -13,12 +13,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from conftest import Run
-from trained import RATE, sound, write_library
 
 import zoo.embed
 import zoo.embedded
 import zoo.growing
+from conftest import Run
+from trained import RATE, sound, write_library
 from zoo import create_model
 from zoo.errors import InputError
 from zoo.inference import hear

@@ -16,12 +16,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+
+import zoo
 from checkpoints import TINY, checkpoint
 from hub_server import serve
 from hub_uploads import READER, TOKEN, Uploads
 from trained import train, write_library
-
-import zoo
 from zoo import exporting_onnx, publish
 from zoo.errors import InputError
 from zoo.examples import find_examples

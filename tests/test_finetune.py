@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_SYNTH, Run
 
 import zoo
+from conftest import TINY_SYNTH, Run
 from zoo.config import compose
 from zoo.errors import InputError
 from zoo.finetune import source_of, take_weights

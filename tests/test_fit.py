@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Run
 
 import zoo
+from conftest import Run
 from zoo.datasets import synth
 from zoo.registry import target
 

@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
+
 from sounds import write_mp3
 from test_datasets import column, refusal
-
 from zoo.config import compose
 from zoo.datasets import fma
 from zoo.prepare import decode_tracks, load_manifest

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from trained import GENRES, RATE, sound
 
+from trained import GENRES, RATE, sound
 from zoo import create_model
 from zoo.audio import decode
 from zoo.errors import InputError

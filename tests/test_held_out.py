@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_music
 
 from benchmarks.measure import main as measure
 from benchmarks.measure import read
 from benchmarks.summaries.held_out import summarize
+from conftest import write_music
 from zoo.config import compose
 from zoo.datasets.base import Manifest
 from zoo.datasets.splits import with_splits

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import RATE, Case, Refused, Tone, corpus, fuzz
-from hostile.files import encoded, tone
 from numpy.typing import NDArray
 
 import zoo.workers
+from hostile import RATE, Case, Refused, Tone, corpus, fuzz
+from hostile.files import encoded, tone
 from zoo.audio import MAX_SECONDS
 from zoo.decode_worker import MEMORY_LIMIT
 from zoo.index import identity

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from hub_server import serve
 from test_datasets import refusal
-
 from zoo.config import compose
 from zoo.datasets import hub, hub_audio
 from zoo.datasets.base import Manifest

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Run
 
+from conftest import Run
 from leaderboard.__main__ import main
 from leaderboard.board import read_board
 from leaderboard.choose import choose, parse_size

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import TINY_SYNTH, Run
 from matplotlib.image import imread
 from omegaconf import OmegaConf
 
 from benchmarks import measure, variations
 from benchmarks.summaries import listening
 from benchmarks.variations import Variation
+from conftest import TINY_SYNTH, Run
 from zoo.datasets import synth, synth_score
 from zoo.datasets.synth_score import Piece, render
 from zoo.errors import InputError

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import NUM_CLASSES, load, noise, published_logits, save
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -17,6 +16,7 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
+from checkpoints import NUM_CLASSES, load, noise, published_logits, save
 from zoo.backends.hf import AnyEncoder
 from zoo.backends.mert import MERT
 from zoo.errors import InputError

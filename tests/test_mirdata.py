@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from test_datasets import column, refusal
 
+from test_datasets import column, refusal
 from zoo.config import compose
 from zoo.datasets import mirdata
 from zoo.datasets.base import Manifest

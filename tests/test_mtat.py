@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from conftest import Run
 from sounds import write_mp3
 from test_datasets import column, refusal
-
 from zoo.datasets import mtat
 from zoo.datasets.splits import assign_folds
 from zoo.pooling import checked_run

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from sounds import write_mp3
 from test_datasets import column, refusal
-
 from zoo.config import compose
 from zoo.datasets import mtg_jamendo
 from zoo.datasets.splits import with_splits

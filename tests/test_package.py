@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY_SYNTH
 
 import zoo
+from conftest import TINY_SYNTH
 from zoo.datasets import synth
 from zoo.registry import configs_dir
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+
 from conftest import Run
 from trained import GENRES, RATE, sound, train, write_library
-
 from zoo import create_model, explain
 from zoo.calibration import with_temperature
 from zoo.errors import InputError

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+
 from conftest import TINY_SYNTH, Run
 from test_download import Server, checksum, zipped
-
 from zoo.config import compose
 from zoo.datasets import groove, synth
 from zoo.datasets.card import Archive

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY_SYNTH, Run, torchrun, write_music
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import zoo
+from conftest import TINY_SYNTH, Run, torchrun, write_music
 from zoo import embeddings
 from zoo.config import compose
 from zoo.embeddings import embed_tracks, folder_of

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import write_music
 from sklearn.neighbors import NearestNeighbors
 
 import zoo
+from conftest import write_music
 from zoo import hnsw, neighbours
 from zoo.errors import InputError, guard
 from zoo.inference import Heard, hear

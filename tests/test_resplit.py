@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+
 from conftest import TINY_SYNTH
 from test_datasets import column, music, refusal, shuffled
-
 from zoo.audio import decode
 from zoo.config import compose
 from zoo.datasets import planting

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY_SYNTH, Run, torchrun
 
+from conftest import TINY_SYNTH, Run, torchrun
 from zoo import checkpoint
 from zoo.config import compose
 from zoo.errors import InputError

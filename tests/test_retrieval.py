@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY_SYNTH
 from scipy.stats import skew
 from sklearn.metrics import average_precision_score, ndcg_score
 
@@ -15,6 +14,7 @@ from benchmarks.measure import read
 from benchmarks.measures.retrieval import embed, random_network
 from benchmarks.retrieval import FIGURES, cosine, figures, hubness, nearest
 from benchmarks.summaries.retrieval import compare, same_artist, same_genre, summarize
+from conftest import TINY_SYNTH
 from zoo.config import compose
 from zoo.model import GenreModel, without_start
 from zoo.opened import open_run

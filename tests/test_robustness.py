@@ -9,7 +9,6 @@ import pytest
 import sklearn.metrics
 import soundfile
 import torch
-from conftest import TINY_SYNTH
 
 from benchmarks import measure
 from benchmarks.degradations import CONDITIONS
@@ -17,6 +16,7 @@ from benchmarks.measures import length, robustness
 from benchmarks.scoring import scores
 from benchmarks.summaries import length as length_summary
 from benchmarks.summaries import robustness as robustness_summary
+from conftest import TINY_SYNTH
 from zoo.config import compose
 from zoo.decoding import prepare
 from zoo.errors import InputError

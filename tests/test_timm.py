@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from conftest import TINY_SYNTH
 from safetensors.torch import save_file
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 import zoo
+from conftest import TINY_SYNTH
 from zoo.backends.base import BackEnd
 from zoo.backends.mn import MN
 from zoo.backends.timm import Timm

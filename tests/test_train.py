@@ -9,9 +9,9 @@ import pytest
 import sklearn.metrics
 import soundfile
 import torch
-from conftest import TINY_SYNTH, Run, write_music
 
 import zoo
+from conftest import TINY_SYNTH, Run, write_music
 from zoo.config import compose
 from zoo.errors import InputError
 from zoo.evaluate import main as evaluate

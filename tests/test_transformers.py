@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import torch
 import transformers as hf
-from checkpoints import TINY, checkpoint, extracted, published_logits
-from conftest import TINY_SYNTH, torchrun
 from torch import Tensor
 
 import zoo
+from checkpoints import TINY, checkpoint, extracted, published_logits
+from conftest import TINY_SYNTH, torchrun
 from zoo.checkpoint import write
 from zoo.config import compose
 from zoo.errors import InputError

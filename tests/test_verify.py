@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY_SYNTH, Run
 from safetensors.torch import load_file, save_file
 
+from conftest import TINY_SYNTH, Run
 from leaderboard.kept import VERIFIED, read_kept
 from leaderboard.submit import submit
 from leaderboard.verify import verify

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import NUM_CLASSES, load, noise, published_logits, save
 from transformers import (
     SeamlessM4TFeatureExtractor,
     Wav2Vec2BertConfig,
@@ -13,6 +12,7 @@ from transformers import (
     Wav2Vec2BertModel,
 )
 
+from checkpoints import NUM_CLASSES, load, noise, published_logits, save
 from zoo.backends.wav2vec2_bert import Wav2Vec2BERT
 from zoo.errors import InputError
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import NUM_CLASSES, RATE, extracted, load, noise, published_logits, save
 from safetensors.torch import load_file, save_file
 from transformers import (
     WhisperConfig,
@@ -17,6 +16,7 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from checkpoints import NUM_CLASSES, RATE, extracted, load, noise, published_logits, save
 from zoo.backends.hub import changes
 from zoo.backends.whisper import Whisper
 from zoo.errors import InputError
