@@ -47,7 +47,7 @@ def plain(name: str, batch: str) -> Work:
 
 def embedding(name: str, folder: str) -> Work:
     """Return the embedding of a folder of music as `zoo.embed` does it."""
-    from benchmarks.speed_use import embed, files_in
+    from benchmarks.embedding import embed, files_in
     from zoo import create_model, runtime
     from zoo.runners_torch import ModelRunner
 
@@ -58,7 +58,7 @@ def embedding(name: str, folder: str) -> Work:
 
 def looping(name: str, folder: str) -> Work:
     """Return the same by the loop that one would write, on as many threads."""
-    from benchmarks.speed_use import files_in, plainly
+    from benchmarks.embedding import files_in, plainly
     from zoo import create_model
 
     model = create_model(name, num_classes=8).eval()

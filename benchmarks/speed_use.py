@@ -6,22 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks import contestant
+from benchmarks.embedding import embed, files_in, plainly
 from benchmarks.speed_data import KINDS, write_tracks
 from benchmarks.timing import Ratio, in_turn
 from zoo import create_model
 from zoo.index import Samples, identity
-from zoo.inference import Heard, hear
 from zoo.listening import listening
-from zoo.model import GenreModel
 from zoo.runners_torch import ModelRunner
-from zoo.scores import chunk_length
 from zoo.workers import decode_all
 
 KIND = "MP3, 44.1 kHz, stereo"
-NUM_TRACKS = 96  # of 30 s
+NUM_TRACKS = 48  # of 30 s
 ROUNDS = 3
 
 
@@ -31,33 +28,6 @@ def folder_of_mp3s() -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory() as name:
         write_tracks(Path(name), NUM_TRACKS, *KINDS[KIND])
         yield files_in(name)
-
-
-def files_in(folder: str) -> list[str]:
-    """Return the MP3s of a folder."""
-    return sorted(map(str, Path(folder).glob("*.mp3")))
-
-
-def embed(runner: ModelRunner, files: list[str], workers: int | None = None) -> np.ndarray:
-    """Return embeddings `[B,D]` as `python -m zoo.embed` computes them."""
-    heard = list(hear(runner, files, workers=workers))
-    assert all(isinstance(track, Heard) for track in heard)
-    return np.stack([track.embedding_D for track in heard if isinstance(track, Heard)])
-
-
-def plainly(model: GenreModel, files: list[str]) -> np.ndarray:
-    """Return them by the loop that one would write: librosa, a track at a time, eager float32."""
-    import librosa
-
-    clip = chunk_length(model)
-    place = listening("all", model.sample_rate, clip)
-    rows = []
-    for file in files:
-        x_T, _ = librosa.load(file, sr=model.sample_rate)
-        chunks = np.stack([x_T[start : start + clip] for start in place(len(x_T))])
-        with torch.no_grad():
-            rows.append(model.embed(torch.from_numpy(chunks)).mean(0).numpy())
-    return np.stack(rows)
 
 
 def against_plain(name: str, files: list[str]) -> Ratio:

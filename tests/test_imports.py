@@ -23,7 +23,14 @@ STAGES = [  # from audio to the leaderboard; names of modules and packages
 ]
 NO_TORCH = ("leaderboard", "zoo.results", "zoo.metrics", "zoo.config", "zoo.registry")
 NO_TORCH += ("zoo.errors", "zoo.datasets", "zoo.audio", "zoo.store", "zoo.prepare", "zoo.train")
-NO_TORCH += ("zoo.decode_worker", "zoo.stream", "zoo.workers", "zoo.audit", "zoo.duplicates")
+NO_TORCH += (
+    "zoo.decode_worker",
+    "zoo.decoder",
+    "zoo.stream",
+    "zoo.workers",
+    "zoo.audit",
+    "zoo.duplicates",
+)
 NO_TORCH += ("zoo.statistics", "benchmarks.comparing", "zoo.resampling")
 NO_TORCH += ("benchmarks.power", "benchmarks.simulate")
 NO_TORCH += ("benchmarks.degraded", "benchmarks.paired")

@@ -16,8 +16,9 @@ import soundfile as sf
 import zoo.workers
 from zoo.audio import decode
 from zoo.decode_worker import LARGE
+from zoo.decoder import Decoded
 from zoo.index import Key, identity
-from zoo.workers import Decoded, decode_all
+from zoo.workers import decode_all
 
 RATE = 16_000
 ROOT = Path(__file__).parents[1]
@@ -122,7 +123,7 @@ def test_a_long_file_without_room_is_refused(tmp_path):
 def test_no_longer_than_allowed(tmp_path):
     keys = write(tmp_path, "a")
     ((_, reason),) = decode_all(keys, RATE, 1, max_seconds=0.25)
-    assert reason.startswith("announces more than 0 h")
+    assert reason.startswith("announces more than 0.00416667 min (")
 
 
 def test_tags_come_along(tmp_path):

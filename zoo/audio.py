@@ -111,9 +111,9 @@ def _mono_blocks(
 
 def _check_length(verb: str, seconds: float, sample_rate: int, max_seconds: float) -> None:
     if seconds > max_seconds:
-        size = max_seconds * sample_rate * SAMPLE_BYTES / 1e6
-        most = f"{max_seconds / 3600:.0f} h ({size:,.0f} MB at {sample_rate} Hz)"
-        raise AudioError(f"{verb} more than {most}")
+        minutes, size = max_seconds / 60, max_seconds * sample_rate * SAMPLE_BYTES / 1e6
+        most = f"{minutes:g} min" if minutes < 60 else f"{minutes / 60:g} h"
+        raise AudioError(f"{verb} more than {most} ({size:,.0f} MB at {sample_rate} Hz)")
 
 
 def _mono(x_TC: NDArray[np.float32]) -> NDArray[np.float32]:

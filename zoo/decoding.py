@@ -12,11 +12,12 @@ import pandas as pd
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from zoo.decoder import CHANGED
 from zoo.errors import check_choice
 from zoo.index import Key, distinct, find, identity
 from zoo.shards import Writer, explained, merge_index
 from zoo.store import Store, folder_of
-from zoo.workers import CHANGED, decode_all
+from zoo.workers import decode_all
 
 ENGINES = ("local", "ray")
 SHARD_BYTES = 256 * 2**20

@@ -18,13 +18,14 @@ from tqdm import tqdm
 
 from zoo.audio import AUDIO_SUFFIXES
 from zoo.datasets.folder import audio_files
+from zoo.decoder import Decoded, release
 from zoo.decoding import num_cores
 from zoo.errors import InputError
 from zoo.index import Key, Samples, identity
 from zoo.listening import LISTEN, Place, listening
 from zoo.runners import About, Outputs, Runner
 from zoo.store import copy_chunk
-from zoo.workers import Decoded, decode_all, release
+from zoo.workers import decode_all
 
 LONGEST = 48 * 60 * 60  # seconds of a file
 
@@ -114,45 +115,78 @@ def _in_order(
     runner: Runner, results: Iterable[tuple[str, Key, Decoded | str]], place: Place
 ) -> Iterator[Heard | Failed]:
     """Yield the tracks in their order, each as soon as all of its chunks have been heard."""
-    waiting: deque[_Track | Failed] = deque()
+    waiting: deque[Track | Failed] = deque()
     with ThreadPoolExecutor(runner.streams) as pool:
         batches = _Batches(runner, pool)
         for path, key, result in results:
             if isinstance(result, str):
                 waiting.append(Failed(path, result))
             else:
-                track = _Track(path, key, result, place(len(result.samples)), runner.about)
+                track = Track(path, key, result, place(len(result.samples)), runner.about)
                 waiting.append(track)
                 batches.add(track)
             while waiting and (isinstance(waiting[0], Failed) or waiting[0].is_complete):
-                yield _finished(waiting.popleft(), runner.about)
+                yield _finished(waiting.popleft())
         batches.finish()
     while waiting:
-        yield _finished(waiting.popleft(), runner.about)
+        yield _finished(waiting.popleft())
 
 
-class _Track:
+class Track:
     """A track of which not all chunks have been heard yet."""
 
     def __init__(
         self, path: str, key: Key, decoded: Decoded, starts: np.ndarray, about: About
     ) -> None:
+        """`starts` are those of its chunks, in samples `[N]`."""
         self.path, self.starts = path, starts
-        _, self.size, self.mtime_ns = key
-        self.samples, self.tags = decoded
-        self.num_heard = 0  # chunks
-        self.prob_NK = np.empty((len(starts), len(about.classes)), np.float32)
-        self.sum_D = np.zeros(about.num_features)  # of the embeddings
+        _, self._size, self._mtime_ns = key
+        self.samples, self._tags = decoded
+        self._about = about
+        self._num_heard = 0  # chunks
+        self._prob_NK = np.empty((len(starts), len(about.classes)), np.float32)
+        self._sum_D = np.zeros(about.num_features)  # of the embeddings
 
-    def add(self, prob_K: np.ndarray, embedding_D: np.ndarray) -> None:
-        """Take the next chunk's; copied, as rows of batches would hold the batches in memory."""
-        self.prob_NK[self.num_heard] = prob_K
-        self.sum_D += embedding_D
-        self.num_heard += 1
+    def add(self, number: int, prob_K: np.ndarray, embedding_D: np.ndarray) -> None:
+        """Take what a chunk gives; copied, as rows of batches would hold the batches in memory."""
+        self._prob_NK[number] = prob_K
+        self._sum_D += embedding_D
+        self._num_heard += 1
 
     @property
     def is_complete(self) -> bool:
-        return self.num_heard == len(self.starts)
+        """Whether all chunks have been heard."""
+        return self._num_heard == len(self.starts)
+
+    def finished(self) -> Heard:
+        """Return what is heard in a track that is complete."""
+        mean_K = self._prob_NK.mean(0, dtype=np.float64)
+        return Heard(
+            path=self.path,
+            size=self._size,
+            mtime_ns=self._mtime_ns,
+            samples=self.samples,
+            seconds=len(self.samples) / self._about.sample_rate,
+            artist=self._tags.artist,
+            title=self._tags.title,
+            starts=self.starts,
+            chunk_prob_NK=self._prob_NK,
+            prob_K=self._about.calibrate(mean_K[None])[0],
+            embedding_D=(self._sum_D / len(self.starts)).astype(np.float32),
+        )
+
+
+Chunk = tuple[Track, int]
+"""A chunk of a track, by its number."""
+
+
+def gather(chunks: Sequence[Chunk], clip: int) -> np.ndarray:
+    """Return the samples of chunks of `clip` samples `[B,T]`."""
+    samples_BT = np.empty((len(chunks), clip), np.int16)
+    for (track, number), samples_T in zip(chunks, samples_BT, strict=True):
+        copy_chunk(track.samples, int(track.starts[number]), samples_T)
+        release(track.samples)
+    return samples_BT
 
 
 class _Batches:
@@ -160,12 +194,12 @@ class _Batches:
 
     def __init__(self, runner: Runner, pool: ThreadPoolExecutor) -> None:
         self._runner, self._pool = runner, pool
-        self._waiting: deque[tuple[_Track, int]] = deque()  # track, start
-        self._running: deque[tuple[list[_Track], Future[Outputs]]] = deque()
+        self._waiting: deque[Chunk] = deque()
+        self._running: deque[tuple[list[Chunk], Future[Outputs]]] = deque()
 
-    def add(self, track: _Track) -> None:
+    def add(self, track: Track) -> None:
         """Take a track; run what batches are full, and collect what is done."""
-        self._waiting.extend((track, start) for start in track.starts.tolist())
+        self._waiting.extend((track, number) for number in range(len(track.starts)))
         while len(self._waiting) >= self._runner.batch_size:
             self._start()
         while self._running and self._running[0][1].done():
@@ -183,33 +217,14 @@ class _Batches:
             self._collect()
         size = min(self._runner.batch_size, len(self._waiting))
         batch = [self._waiting.popleft() for _ in range(size)]
-        chunks = np.empty((size, self._runner.about.clip_samples), np.int16)
-        for (track, start), chunk in zip(batch, chunks, strict=True):
-            copy_chunk(track.samples, start, chunk)
-            release(track.samples)
-        tracks = [track for track, _ in batch]
-        self._running.append((tracks, self._pool.submit(self._runner.run, chunks)))
+        samples = gather(batch, self._runner.about.clip_samples)
+        self._running.append((batch, self._pool.submit(self._runner.run, samples)))
 
     def _collect(self) -> None:
-        tracks, future = self._running.popleft()
-        for track, prob_K, embedding_D in zip(tracks, *future.result(), strict=True):
-            track.add(prob_K, embedding_D)
+        batch, future = self._running.popleft()
+        for (track, number), prob_K, embedding_D in zip(batch, *future.result(), strict=True):
+            track.add(number, prob_K, embedding_D)
 
 
-def _finished(track: _Track | Failed, about: About) -> Heard | Failed:
-    if isinstance(track, Failed):
-        return track
-    mean_K = track.prob_NK.mean(0, dtype=np.float64)
-    return Heard(
-        path=track.path,
-        size=track.size,
-        mtime_ns=track.mtime_ns,
-        samples=track.samples,
-        seconds=len(track.samples) / about.sample_rate,
-        artist=track.tags.artist,
-        title=track.tags.title,
-        starts=track.starts,
-        chunk_prob_NK=track.prob_NK,
-        prob_K=about.calibrate(mean_K[None])[0],
-        embedding_D=(track.sum_D / len(track.starts)).astype(np.float32),
-    )
+def _finished(track: Track | Failed) -> Heard | Failed:
+    return track if isinstance(track, Failed) else track.finished()

@@ -54,13 +54,13 @@ def listening(listen: str, sample_rate: int, clip: int) -> Place:
     return place
 
 
-def every_second(sample_rate: int, clip: int) -> Place:
-    """Return what places a chunk around the middle of each second; near the ends of the track they
-    stay inside it. A last second of less than half is left out."""
+def every_second(sample_rate: int, clip: int, step: int = 1) -> Place:
+    """Return what places a chunk around the middle of each second, or of each `step` seconds; near
+    the ends of the track they stay inside it. A last step of less than half is left out."""
 
     def place(num_samples: int) -> np.ndarray:
-        num_seconds = max(1, int(num_samples / sample_rate + 0.5))
-        middles = (np.arange(num_seconds) + 0.5) * sample_rate
+        num_steps = max(1, int(num_samples / (step * sample_rate) + 0.5))
+        middles = (np.arange(num_steps) + 0.5) * step * sample_rate
         latest = max(0, num_samples - clip)
         return np.clip(np.rint(middles - clip / 2), 0, latest).astype(np.int64)
 

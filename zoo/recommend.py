@@ -72,7 +72,8 @@ def recommend(
     library: Library, neighbours: Neighbours, x_D: np.ndarray, number: int, among_B: np.ndarray
 ) -> tuple[pd.DataFrame, int]:
     """Return the nearest of the chosen tracks whose files are there, at most `number` of them, with
-    `rank`, `similarity` (cosine) and `COLUMNS`; and how many that would be among them are gone.
+    `rank`, `similarity` (cosine) and `COLUMNS`, by their rows in the library; and how many that
+    would be among them are gone.
 
     Raises `InputError` if the files of all chosen tracks are gone.
     """
@@ -90,7 +91,7 @@ def recommend(
             f"{paths.iloc[0]}; bring them back, or embed the library where it is now."
         )
     there = there[:number]
-    answers = library.tracks[list(COLUMNS)].iloc[row_N[there]].reset_index(drop=True)
+    answers = library.tracks[list(COLUMNS)].iloc[row_N[there]]
     answers.insert(0, "similarity", similarity_N[there].astype(np.float64))
     answers.insert(0, "rank", np.arange(1, len(there) + 1))
     last = there[-1] + 1 if len(there) == number else len(row_N)

@@ -1,0 +1,100 @@
+"""`python -m zoo.serve MODEL...`: a page and an HTTP API that say what a song sounds like.
+
+MODEL is a run, a model folder, a name on the Hub, or an exported file (.onnx is served without
+torch); several are compared. The page is at /, the API's documentation at /docs, measures for
+Prometheus at /metrics, health at /health/live and /health/ready. It listens to this machine alone
+unless --host says otherwise. Ctrl-C and SIGTERM finish what was begun.
+"""
+
+import argparse
+import ipaddress
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.errors import InputError, guard
+from zoo.opening import open_runner
+
+GRACE = 30  # seconds to finish what was begun
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    options = _options(arguments)
+    try:
+        import uvicorn
+
+        from zoo.serving.application import make_application
+        from zoo.serving.limits import Limits
+    except ImportError as error:
+        raise InputError(
+            f"zoo.serve needs {error.name}, which is not installed: pip install 'genre-zoo[serve]'."
+        ) from error
+    limits = Limits(options.megabytes, options.minutes, options.queue)
+    listening = _listen(options.host, options.port)
+    runners = [open_runner(name) for name in options.models]
+    app = make_application(runners, limits, options.library, options.leaderboard)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE,
+        server_header=False,
+        ws="none",
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):  # raised again by uvicorn when all is done
+        signal.signal(number, lambda *_: None)
+    host, port = listening.getsockname()[:2]
+    _say(host, port)
+    uvicorn.Server(config).run([listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound. Raises `InputError` where that cannot be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"--host {host} --port {port} cannot be listened on ({reason}); give another."
+        ) from error
+
+
+def _say(host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    print(f"serving on http://{shown}:{port} (API: /docs); Ctrl-C stops it", flush=True)
+    if not ipaddress.ip_address(host).is_loopback:
+        print(
+            "whoever reaches this machine can use it: docs/serving.md says what a reverse proxy "
+            "should do before it",
+            file=sys.stderr,
+        )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m zoo.serve", description=__doc__)
+    add = parser.add_argument
+    add("models", nargs="+", metavar="MODEL", help="the first answers unless another is named")
+    add("--library", type=Path, metavar="FILE", help="what zoo.embed wrote: finds similar tracks")
+    add("--leaderboard", type=Path, metavar="DIR", help="what `leaderboard build` wrote")
+    add("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    add("--port", type=int, default=8000, help="its port; 0 takes a free one (default: 8000)")
+    add("--megabytes", type=float, default=50, help="the largest upload (default: 50)")
+    add("--minutes", type=float, default=15, help="the longest audio (default: 15)")
+    add(
+        "--queue",
+        type=int,
+        default=64,
+        help="requests at a time (default: 64); others get 503",
+    )
+    options = parser.parse_args(arguments)
+    for name in ("megabytes", "minutes", "queue"):
+        if not getattr(options, name) > 0:
+            raise InputError(f"--{name} {getattr(options, name):g} must be more than 0.")
+    return options
+
+
+if __name__ == "__main__":
+    guard(main)

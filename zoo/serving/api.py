@@ -1,0 +1,209 @@
+"""The HTTP API: a file in, JSON out; errors are JSON with one sentence."""
+
+import mimetypes
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import PurePath
+from typing import Annotated
+
+import numpy as np
+from fastapi import FastAPI, File, Path, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from zoo.inference import Heard
+from zoo.serving.limits import Refused
+from zoo.serving.schema import (
+    Classified,
+    Compared,
+    Model,
+    Neighbour,
+    OverTime,
+    Problem,
+    Said,
+    Similar,
+    Step,
+)
+from zoo.serving.service import Sent, Served, Service, short
+from zoo.serving.shelf import Found
+
+ABOUT = """\
+Send a song as the field `file` of a form (`curl -F file=@song.mp3`). WAV, FLAC, MP3, OGG, Opus,
+AIFF and AU of any rate are decoded. A server that is busy answers 503; try again shortly."""
+STATUS = {
+    404: "There is no such model, track or library.",
+    408: "The upload took too long.",
+    413: "The upload is too large.",
+    422: "The file cannot be decoded, or a value is wrong.",
+    503: "The server is busy, or stops.",
+}
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    status: {"model": Problem, "description": text} for status, text in STATUS.items()
+}
+MOST = 100  # neighbours
+
+Song = Annotated[UploadFile, File(description="An audio file.")]
+Name = Annotated[str | None, Query(alias="model", description="By default the first.")]
+
+
+def make_api(service: Service) -> FastAPI:
+    """Return the application, without its page."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPIOffline(redoc_url=None, title="Genre Zoo", description=ABOUT, lifespan=lifespan)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _failed)
+    _add_songs(app, service)
+    _add_tracks(app, service)
+    _add_state(app, service)
+    return app
+
+
+def _add_songs(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/classify", responses=PROBLEMS)
+    async def classify(file: Song, model: Name = None) -> Classified:
+        """The genre of a song."""
+        chosen = service.model(model)
+        async with _kept(service, file) as sent:
+            decoded = await service.decode(sent, chosen.runner.about.sample_rate)
+        return classified(chosen, await service.hear(chosen, decoded))
+
+    @app.post("/v1/over-time", responses=PROBLEMS)
+    async def over_time(file: Song, model: Name = None) -> OverTime:
+        """The genre of a song second by second; of long ones in longer steps."""
+        chosen = service.model(model)
+        async with _kept(service, file) as sent:
+            decoded = await service.decode(sent, chosen.runner.about.sample_rate)
+        heard, step = await service.hear_over_time(chosen, decoded)
+        rows = chosen.runner.about.calibrate(heard.chunk_prob_NK)
+        steps = [
+            Step(start=step * number, **said(chosen, row).model_dump())
+            for number, row in enumerate(rows)
+        ]
+        return OverTime(model=chosen.name, seconds=heard.seconds, step_seconds=step, steps=steps)
+
+    @app.post("/v1/compare", responses=PROBLEMS)
+    async def compare(file: Song) -> Compared:
+        """What each model says of a song."""
+        async with _kept(service, file) as sent:
+            heard = await service.compare(sent)
+        return Compared(answers=[classified(model, one) for model, one in heard])
+
+    @app.post("/v1/similar", responses=PROBLEMS)
+    async def similar(file: Song, k: Annotated[int, Query(ge=1, le=MOST)] = 10) -> Similar:
+        """The tracks of the library that sound most like a song."""
+        async with _kept(service, file) as sent:
+            model, found = await service.similar(sent, k)
+        return Similar(model=model.name, neighbours=list(map(neighbour, found)))
+
+
+def _add_tracks(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/models")
+    async def models() -> list[Model]:
+        """The models that answer; the first does where none is named."""
+        return [described(model) for model in service.models.values()]
+
+    @app.get("/v1/tracks/{track}/audio", responses=PROBLEMS, response_class=FileResponse)
+    def audio(track: Annotated[int, Path(ge=0)]) -> FileResponse:
+        """The file of a track of the library."""
+        file = service.shelf.file(track) if service.shelf else None
+        if file is None:
+            raise Refused(404, f"There is no track {track}.")
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        return FileResponse(file, media_type=kind)
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    @app.get("/health/live")
+    async def live() -> dict[str, str]:
+        """Whether the process answers at all."""
+        return {"status": "live"}
+
+    @app.get("/health/ready", responses={503: PROBLEMS[503]})
+    async def ready() -> dict[str, str]:
+        """Whether it takes requests: not any more once it has been told to stop."""
+        if not service.is_open:
+            raise Refused(503, "The server stops.")
+        return {"status": "ready"}
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """What was counted, for Prometheus."""
+        return Response(service.measures.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def said(model: Served, prob_K: np.ndarray) -> Said:
+    """Return what a model says with calibrated probabilities."""
+    classes, answer = model.runner.about.classes, model.answers.answer(prob_K)
+    order = np.argsort(-prob_K, kind="stable")
+    probabilities = {classes[k]: float(prob_K[k]) for k in order}
+    return Said(**answer._asdict(), probabilities=probabilities)
+
+
+def classified(model: Served, heard: Heard) -> Classified:
+    """Return what a model says of a track."""
+    answer = said(model, heard.prob_K).model_dump()
+    return Classified(model=model.name, seconds=heard.seconds, **answer)
+
+
+def neighbour(found: Found) -> Neighbour:
+    """Return what there is to know of a track of the library; not where its file lies."""
+    content = {"track": found.row, "name": PurePath(found.path).name, **found._asdict()}
+    return Neighbour.model_validate(content)
+
+
+def described(model: Served) -> Model:
+    """Return what there is to know of a model."""
+    about = model.runner.about
+    return Model(
+        name=model.name,
+        architecture=f"{about.model} on {about.frontend}",
+        weights=about.weights,
+        classes=list(about.classes),
+        multilabel=about.multilabel,
+        calibrated=about.calibrated is not None,
+        sample_rate=about.sample_rate,
+        clip_seconds=about.clip_samples / about.sample_rate,
+        licence=about.licence,
+    )
+
+
+@asynccontextmanager
+async def _kept(service: Service, file: UploadFile) -> AsyncIterator[Sent]:
+    async with service.keep(file.file, file.filename or "the file") as sent:
+        yield sent
+
+
+def _problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": sentence}, status, headers)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    sentences = {
+        400: "The form cannot be read; send the song as its field `file`.",
+        404: f"There is nothing at {short(request.url.path)}.",
+        405: f"{request.method} is not what {short(request.url.path)} takes.",
+    }
+    is_ours = isinstance(error, Refused)
+    sentence = error.detail if is_ours else sentences.get(error.status_code, f"{error.detail}.")
+    return _problem(error.status_code, sentence, error.headers)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    said = [(one["loc"][-1], one["msg"]) for one in error.errors()]
+    wrong = [f"{name}: {text[:1].lower()}{text[1:]}" for name, text in said]
+    return _problem(422, f"{'; '.join(wrong)}.")
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    return _problem(500, "The server failed at this; its log says why.")

@@ -1,0 +1,110 @@
+"""Dynamic batching: clips of requests that wait at the same time go through the model together.
+
+Nobody waits for a batch to be full. While one is computed others gather, so batches grow with the
+load by themselves.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+
+from zoo.inference import Heard, Track, gather
+from zoo.runners import Outputs, Runner
+
+
+@dataclass(eq=False)
+class _Job:
+    """A track of which some chunks may have been started."""
+
+    track: Track
+    heard: Future[Heard] = field(default_factory=Future)
+    num_started: int = 0
+
+    @property
+    def is_started(self) -> bool:
+        return self.num_started == len(self.track.starts)
+
+
+Batch = list[tuple[_Job, int]]
+"""Chunks, by their numbers."""
+
+
+class Batcher:
+    """Runs a model for many requests, in `runner.streams` threads.
+
+    A batch takes a chunk of each waiting track in turn: a long track does not hold up a short one.
+    """
+
+    def __init__(self, runner: Runner, observe: Callable[[int], object]) -> None:
+        """`observe` is told the size of each batch."""
+        self._runner, self._observe = runner, observe
+        self._waiting: deque[_Job] = deque()  # tracks with chunks that nobody has started
+        self._changed = Condition()
+        self._is_closed = False
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(runner.streams)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, track: Track) -> Future[Heard]:
+        """Take a track; the future holds what is heard in it."""
+        job = _Job(track)
+        with self._changed:
+            assert not self._is_closed
+            self._waiting.append(job)
+            self._changed.notify()
+        return job.heard
+
+    def close(self) -> None:
+        """Finish all tracks, and end the threads."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while batch := self._next():
+            self._observe(len(batch))
+            chunks = [(job.track, number) for job, number in batch]
+            try:
+                outputs = self._runner.run(gather(chunks, self._runner.about.clip_samples))
+            except Exception as error:  # of the model, or of a disk: the threads go on
+                self._fail(batch, error)
+            else:
+                self._share_out(batch, outputs)
+
+    def _next(self) -> Batch:
+        """Wait for chunks, and return some; none when all is done."""
+        batch: Batch = []
+        with self._changed:
+            while not self._waiting and not self._is_closed:
+                self._changed.wait()
+            while self._waiting and len(batch) < self._runner.batch_size:
+                job = self._waiting.popleft()
+                batch.append((job, job.num_started))
+                job.num_started += 1
+                if not job.is_started:
+                    self._waiting.append(job)
+            if self._waiting:
+                self._changed.notify()
+        return batch
+
+    def _share_out(self, batch: Batch, outputs: Outputs) -> None:
+        complete = []
+        with self._changed:
+            for (job, number), prob_K, embedding_D in zip(batch, *outputs, strict=True):
+                job.track.add(number, prob_K, embedding_D)
+                if job.track.is_complete:
+                    complete.append(job)
+        for job in complete:
+            job.heard.set_result(job.track.finished())
+
+    def _fail(self, batch: Batch, error: Exception) -> None:
+        failed = {id(job): job for job, _ in batch}
+        with self._changed:
+            self._waiting = deque(job for job in self._waiting if id(job) not in failed)
+            first = [job for job in failed.values() if not job.heard.done()]
+            for job in first:
+                job.heard.set_exception(error)

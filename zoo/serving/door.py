@@ -1,0 +1,151 @@
+"""The first to see a request: what is too large, too slow or too much stays out, and so does what
+is none of a stranger's business. ASGI, before both the API and the page.
+"""
+
+import asyncio
+import time
+from contextlib import AbstractContextManager, nullcontext
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zoo.serving.limits import Limits, Refused, is_too_large
+from zoo.serving.service import Service, short
+
+API = "/v1/"  # where a POST is decoded and computed
+FORM = 2**16  # bytes that a form may add to its file
+PATIENCE = 5  # seconds for the rest of what is refused, so that its sender reads why
+
+PAGE = (  # what the page needs of its server, which could also fetch addresses for anybody
+    "/gradio_api/app_id",
+    "/gradio_api/file=",
+    "/gradio_api/heartbeat/",
+    "/gradio_api/queue/",
+    "/gradio_api/startup-events",
+    "/gradio_api/upload",
+)
+PAGE_POSTS = ("/gradio_api/queue/join", "/gradio_api/upload")
+ELSEWHERE = "://"  # in the path of a file that lies on another machine
+
+POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # of the page's templates and charts
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "connect-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "frame-ancestors 'self'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "object-src 'none'",
+    ]
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,  # a browser asks no other machine for anything
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Door:
+    """Lets requests in, and measures them."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, status = time.perf_counter(), 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                await body.drain()
+                status = message["status"]
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        body = _Body(receive, scope, self._service.limits)
+        try:
+            with self._let_in(scope):
+                await self._app(scope, body.receive, answer)
+        except Refused as refused:
+            content = {"error": refused.detail}
+            response = JSONResponse(content, refused.status_code, refused.headers)
+            await response(scope, receive, answer)
+        finally:
+            place = _endpoint(scope)
+            self._service.measures.requests.labels(place, status).inc()
+            self._service.measures.seconds.labels(place).observe(time.perf_counter() - started)
+
+    def _let_in(self, scope: Scope) -> AbstractContextManager[None]:
+        """Return what holds the place of a request. Raises `Refused`."""
+        path, limits = scope["path"], self._service.limits
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length) > limits.num_bytes + FORM:
+            raise is_too_large(limits)
+        is_post = scope["method"] == "POST"
+        if is_post and path.startswith(API):
+            return self._service.admitted()
+        if path.startswith("/gradio_api/"):
+            allowed = PAGE_POSTS if is_post else PAGE
+            if not path.startswith(allowed) or ELSEWHERE in path:
+                raise Refused(404, f"There is nothing at {short(path)}.")
+        return nullcontext()
+
+
+class _Body:
+    """The body of a request, as long as it is neither too large nor too slow."""
+
+    def __init__(self, receive: Receive, scope: Scope, limits: Limits) -> None:
+        self._receive, self._limits = receive, limits
+        self._num_bytes = 0
+        self._is_awaited = Headers(scope=scope).get("expect") is None  # else when it is asked for
+        self._is_whole = scope["method"] in ("GET", "HEAD")
+        self._end = time.monotonic() + limits.upload_seconds
+
+    async def receive(self) -> Message:
+        """Return its next part, or what comes after it. Raises `Refused`."""
+        if self._is_whole:
+            return await self._receive()
+        self._is_awaited = True
+        message = await self._part(self._end)
+        if message is None:
+            most = f"{self._limits.upload_seconds:g} s"
+            raise Refused(408, f"The upload took longer than {most}; try again.")
+        if self._num_bytes > self._limits.num_bytes + FORM:
+            raise is_too_large(self._limits)
+        return message
+
+    async def drain(self) -> None:
+        """Take the rest and forget it, as much as may be sent at all: who is still sending does not
+        read an answer."""
+        end, most = time.monotonic() + PATIENCE, 2 * (self._limits.num_bytes + FORM)
+        while self._is_awaited and not self._is_whole and self._num_bytes < most:
+            if await self._part(end) is None:
+                return
+
+    async def _part(self, end: float) -> Message | None:
+        try:
+            message = await asyncio.wait_for(self._receive(), end - time.monotonic())
+        except TimeoutError:
+            return None
+        self._num_bytes += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        return message
+
+
+def _endpoint(scope: Scope) -> str:
+    """Return what a request is counted as: a path of ours, not whatever somebody typed."""
+    return getattr(scope.get("route"), "path", "other")
