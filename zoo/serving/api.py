@@ -3,10 +3,8 @@
 import mimetypes
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import PurePath
 from typing import Annotated
 
-import numpy as np
 from fastapi import FastAPI, File, Path, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -14,21 +12,10 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from zoo.inference import Heard
 from zoo.serving.limits import Refused
-from zoo.serving.schema import (
-    Classified,
-    Compared,
-    Model,
-    Neighbour,
-    OverTime,
-    Problem,
-    Said,
-    Similar,
-    Step,
-)
-from zoo.serving.service import Sent, Served, Service, short
-from zoo.serving.shelf import Found
+from zoo.serving.replies import classified, described, in_steps, neighbour
+from zoo.serving.schema import Classified, Compared, Model, OverTime, Problem, Similar
+from zoo.serving.service import Sent, Service, short
 
 ABOUT = """\
 Send a song as the field `file` of a form (`curl -F file=@song.mp3`). WAV, FLAC, MP3, OGG, Opus,
@@ -82,13 +69,7 @@ def _add_songs(app: FastAPI, service: Service) -> None:
         chosen = service.model(model)
         async with _kept(service, file) as sent:
             decoded = await service.decode(sent, chosen.runner.about.sample_rate)
-        heard, step = await service.hear_over_time(chosen, decoded)
-        rows = chosen.runner.about.calibrate(heard.chunk_prob_NK)
-        steps = [
-            Step(start=step * number, **said(chosen, row).model_dump())
-            for number, row in enumerate(rows)
-        ]
-        return OverTime(model=chosen.name, seconds=heard.seconds, step_seconds=step, steps=steps)
+        return in_steps(chosen, *await service.hear_over_time(chosen, decoded))
 
     @app.post("/v1/compare", responses=PROBLEMS)
     async def compare(file: Song) -> Compared:
@@ -138,42 +119,6 @@ def _add_state(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """What was counted, for Prometheus."""
         return Response(service.measures.text(), media_type=CONTENT_TYPE_LATEST)
-
-
-def said(model: Served, prob_K: np.ndarray) -> Said:
-    """Return what a model says with calibrated probabilities."""
-    classes, answer = model.runner.about.classes, model.answers.answer(prob_K)
-    order = np.argsort(-prob_K, kind="stable")
-    probabilities = {classes[k]: float(prob_K[k]) for k in order}
-    return Said(**answer._asdict(), probabilities=probabilities)
-
-
-def classified(model: Served, heard: Heard) -> Classified:
-    """Return what a model says of a track."""
-    answer = said(model, heard.prob_K).model_dump()
-    return Classified(model=model.name, seconds=heard.seconds, **answer)
-
-
-def neighbour(found: Found) -> Neighbour:
-    """Return what there is to know of a track of the library; not where its file lies."""
-    content = {"track": found.row, "name": PurePath(found.path).name, **found._asdict()}
-    return Neighbour.model_validate(content)
-
-
-def described(model: Served) -> Model:
-    """Return what there is to know of a model."""
-    about = model.runner.about
-    return Model(
-        name=model.name,
-        architecture=f"{about.model} on {about.frontend}",
-        weights=about.weights,
-        classes=list(about.classes),
-        multilabel=about.multilabel,
-        calibrated=about.calibrated is not None,
-        sample_rate=about.sample_rate,
-        clip_seconds=about.clip_samples / about.sample_rate,
-        licence=about.licence,
-    )
 
 
 @asynccontextmanager

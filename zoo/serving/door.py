@@ -11,21 +11,24 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zoo.serving.limits import Limits, Refused, is_too_large
+from zoo.serving.paths import checked
 from zoo.serving.service import Service, short
 
 API = "/v1/"  # where a POST is decoded and computed
 FORM = 2**16  # bytes that a form may add to its file
 PATIENCE = 5  # seconds for the rest of what is refused, so that its sender reads why
 
+SONGS = "/gradio_api/file="
 PAGE = (  # what the page needs of its server, which could also fetch addresses for anybody
     "/gradio_api/app_id",
-    "/gradio_api/file=",
+    SONGS,
     "/gradio_api/heartbeat/",
-    "/gradio_api/queue/",
+    "/gradio_api/queue/data",
     "/gradio_api/startup-events",
-    "/gradio_api/upload",
+    "/gradio_api/upload_progress",
 )
-PAGE_POSTS = ("/gradio_api/queue/join", "/gradio_api/upload")
+ASKED, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
+MOST_ASKED = 2**16  # bytes of what the page asks for
 ELSEWHERE = "://"  # in the path of a file that lies on another machine
 
 POLICY = "; ".join(
@@ -73,16 +76,22 @@ class Door:
             if message["type"] == "http.response.start":
                 await body.drain()
                 status = message["status"]
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                if scope["path"].startswith(SONGS):
+                    headers["Content-Security-Policy"] = "sandbox"  # no page of a stranger's
             await send(message)
 
         body = _Body(receive, scope, self._service.limits)
         try:
             with self._let_in(scope):
+                if scope["path"] == ASKED:
+                    content = checked(await body.whole(MOST_ASKED), self._service.uploads)
+                    body.say(content)
                 await self._app(scope, body.receive, answer)
         except Refused as refused:
-            content = {"error": refused.detail}
-            response = JSONResponse(content, refused.status_code, refused.headers)
+            problem = {"error": refused.detail}
+            response = JSONResponse(problem, refused.status_code, refused.headers)
             await response(scope, receive, answer)
         finally:
             place = _endpoint(scope)
@@ -99,9 +108,13 @@ class Door:
         if is_post and path.startswith(API):
             return self._service.admitted()
         if path.startswith("/gradio_api/"):
-            allowed = PAGE_POSTS if is_post else PAGE
+            allowed = (ASKED, UPLOAD) if is_post else PAGE
             if not path.startswith(allowed) or ELSEWHERE in path:
                 raise Refused(404, f"There is nothing at {short(path)}.")
+            if path == UPLOAD and self._service.is_crammed():
+                raise Refused(
+                    503, "The server keeps as many songs as it can; try again in a while."
+                )
         return nullcontext()
 
 
@@ -111,12 +124,16 @@ class _Body:
     def __init__(self, receive: Receive, scope: Scope, limits: Limits) -> None:
         self._receive, self._limits = receive, limits
         self._num_bytes = 0
+        self._instead: bytes | None = None
         self._is_awaited = Headers(scope=scope).get("expect") is None  # else when it is asked for
         self._is_whole = scope["method"] in ("GET", "HEAD")
         self._end = time.monotonic() + limits.upload_seconds
 
     async def receive(self) -> Message:
         """Return its next part, or what comes after it. Raises `Refused`."""
+        if self._instead is not None:
+            content, self._instead = self._instead, None
+            return {"type": "http.request", "body": content, "more_body": False}
         if self._is_whole:
             return await self._receive()
         self._is_awaited = True
@@ -127,6 +144,19 @@ class _Body:
         if self._num_bytes > self._limits.num_bytes + FORM:
             raise is_too_large(self._limits)
         return message
+
+    async def whole(self, most: int) -> bytes:
+        """Return all of it. Raises `Refused` for more than `most` bytes, too."""
+        content = b""
+        while not self._is_whole:
+            content += (await self.receive()).get("body", b"")
+            if len(content) > most:
+                raise Refused(413, "The request is larger than any that the page sends.")
+        return content
+
+    def say(self, content: bytes) -> None:
+        """Give this to whoever asks next, in the place of what was sent."""
+        self._instead = content
 
     async def drain(self) -> None:
         """Take the rest and forget it, as much as may be sent at all: who is still sending does not

@@ -23,12 +23,13 @@ from zoo.listening import Place, every_second, listening
 from zoo.markdown import plain
 from zoo.runners import Runner
 from zoo.serving.batching import Batcher
-from zoo.serving.limits import Limits, Refused, is_full
+from zoo.serving.limits import MEGABYTE, Limits, Refused, is_full
 from zoo.serving.measures import Measures
 from zoo.serving.shelf import Found, Shelf
 from zoo.workers import Decoders
 
 MOST_STEPS = 120  # of a track's time line
+MOST_KEPT = 10_000  # uploads of the page
 MOST_LETTERS = 80  # of what somebody sent, when it is repeated
 
 
@@ -69,7 +70,9 @@ class Service:
             answers = make_answers(runner.about, name, None, None)
             self.models[name] = Served(name, runner, answers, batcher)
         self._searcher = self._model_of(shelf) if shelf else None
-        self._folder = Path(tempfile.mkdtemp(prefix="genre-zoo-"))  # for nobody else to read
+        self._folder = Path(tempfile.mkdtemp(prefix="genre-zoo-")).resolve()  # for us alone
+        self.uploads = self._folder / "uploads"  # of the page
+        self.uploads.mkdir()
         seconds = 60 * limits.minutes
         rates = {runner.about.sample_rate for runner in runners}
         self._decoders = {
@@ -103,6 +106,12 @@ class Service:
         finally:
             self._num_inside -= 1
             self.measures.in_house.set(self._num_inside)
+
+    def is_crammed(self) -> bool:
+        """Return whether the page's uploads take as much room as they may."""
+        sizes = [file.stat().st_size for file in self.uploads.rglob("*") if file.is_file()]
+        most = self.limits.kept_megabytes * MEGABYTE
+        return sum(sizes) > most or len(sizes) > MOST_KEPT
 
     def model(self, name: str | None) -> Served:
         """Return the model of that name, by default the first. Raises `Refused` for another."""
