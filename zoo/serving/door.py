@@ -18,16 +18,17 @@ API = "/v1/"  # where a POST is decoded and computed
 FORM = 2**16  # bytes that a form may add to its file
 PATIENCE = 5  # seconds for the rest of what is refused, so that its sender reads why
 
-SONGS = "/gradio_api/file="
+GRADIO = "/gradio_api/"
+SONGS = f"{GRADIO}file="
 PAGE = (  # what the page needs of its server, which could also fetch addresses for anybody
-    "/gradio_api/app_id",
+    f"{GRADIO}app_id",
     SONGS,
-    "/gradio_api/heartbeat/",
-    "/gradio_api/queue/data",
-    "/gradio_api/startup-events",
-    "/gradio_api/upload_progress",
+    f"{GRADIO}heartbeat/",
+    f"{GRADIO}queue/data",
+    f"{GRADIO}startup-events",
+    f"{GRADIO}upload_progress",
 )
-ASKED, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
+ASKED, UPLOAD = f"{GRADIO}queue/join", f"{GRADIO}upload"
 MOST_ASKED = 2**16  # bytes of what the page asks for
 ELSEWHERE = "://"  # in the path of a file that lies on another machine
 
@@ -104,18 +105,18 @@ class Door:
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length) > limits.num_bytes + FORM:
             raise is_too_large(limits)
-        is_post = scope["method"] == "POST"
-        if is_post and path.startswith(API):
-            return self._service.admitted()
-        if path.startswith("/gradio_api/"):
-            allowed = (ASKED, UPLOAD) if is_post else PAGE
-            if not path.startswith(allowed) or ELSEWHERE in path:
-                raise Refused(404, f"There is nothing at {short(path)}.")
-            if path == UPLOAD and self._service.is_crammed():
-                raise Refused(
-                    503, "The server keeps as many songs as it can; try again in a while."
-                )
-        return nullcontext()
+        if path.startswith(GRADIO) and not _is_for_the_page(scope["method"], path):
+            raise Refused(404, f"There is nothing at {short(path)}.")
+        if path == UPLOAD and self._service.is_crammed():
+            raise Refused(503, "The server keeps as many songs as it can; try again later.")
+        is_heard = scope["method"] == "POST" and path.startswith(API)
+        return self._service.admitted() if is_heard else nullcontext()
+
+
+def _is_for_the_page(method: str, path: str) -> bool:
+    if method not in ("GET", "HEAD"):
+        return path in (ASKED, UPLOAD)
+    return path.startswith(PAGE) and ELSEWHERE not in path
 
 
 class _Body:
