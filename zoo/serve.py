@@ -13,9 +13,13 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.errors import InputError, guard
 from zoo.opening import open_runner
+
+if TYPE_CHECKING:
+    import uvicorn
 
 GRACE = 30  # seconds to finish what was begun
 
@@ -43,11 +47,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server_header=False,
         ws="none",
     )
-    for number in (signal.SIGINT, signal.SIGTERM):  # raised again by uvicorn when all is done
-        signal.signal(number, lambda *_: None)
-    host, port = listening.getsockname()[:2]
-    _say(host, port)
-    uvicorn.Server(config).run([listening])
+    run(uvicorn.Server(config), listening)
+
+
+def run(server: "uvicorn.Server", listening: socket.socket) -> None:
+    """Serve until a signal ends it, and say where when it begins."""
+    start = server.startup
+
+    async def startup(sockets: list[socket.socket] | None = None) -> None:
+        await start(sockets)
+        _say(*listening.getsockname()[:2])
+
+    server.startup = startup  # type: ignore[method-assign]
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again at its end
+        signal.signal(number, server.handle_exit)
+    server.run([listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

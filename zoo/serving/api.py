@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from zoo.serving.limits import Refused
 from zoo.serving.replies import classified, described, in_steps, neighbour
@@ -31,6 +32,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "description": text} for status, text in STATUS.items()
 }
 MOST = 100  # neighbours
+METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 Song = Annotated[UploadFile, File(description="An audio file.")]
 Name = Annotated[str | None, Query(alias="model", description="By default the first.")]
@@ -51,6 +53,7 @@ def make_api(service: Service) -> FastAPI:
     _add_songs(app, service)
     _add_tracks(app, service)
     _add_state(app, service)
+    app.api_route("/v1/{path:path}", methods=METHODS, include_in_schema=False)(_nothing)
     return app
 
 
@@ -125,6 +128,12 @@ def _add_state(app: FastAPI, service: Service) -> None:
 async def _kept(service: Service, file: UploadFile) -> AsyncIterator[Sent]:
     async with service.keep(file.file, file.filename or "the file") as sent:
         yield sent
+
+
+async def _nothing(request: Request) -> None:
+    """Refuse what no route takes, before the page does, which takes everything."""
+    others = [route.matches(request.scope)[0] for route in request.app.routes]
+    raise HTTPException(405 if Match.PARTIAL in others else 404)
 
 
 def _problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

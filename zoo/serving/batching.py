@@ -79,16 +79,25 @@ class Batcher:
         """Wait for chunks, and return some; none when all is done."""
         batch: Batch = []
         with self._changed:
-            while not self._waiting and not self._is_closed:
-                self._changed.wait()
-            while self._waiting and len(batch) < self._runner.batch_size:
-                job = self._waiting.popleft()
-                batch.append((job, job.num_started))
-                job.num_started += 1
-                if not job.is_started:
-                    self._waiting.append(job)
+            while not batch:
+                self._changed.wait_for(lambda: self._waiting or self._is_closed)
+                if not self._waiting:
+                    return []
+                batch = self._take()
             if self._waiting:
                 self._changed.notify()
+        return batch
+
+    def _take(self) -> Batch:
+        batch: Batch = []
+        while self._waiting and len(batch) < self._runner.batch_size:
+            job = self._waiting.popleft()
+            if job.heard.cancelled():  # who asked is gone
+                continue
+            batch.append((job, job.num_started))
+            job.num_started += 1
+            if not job.is_started:
+                self._waiting.append(job)
         return batch
 
     def _share_out(self, batch: Batch, outputs: Outputs) -> None:
@@ -99,12 +108,13 @@ class Batcher:
                 if job.track.is_complete:
                     complete.append(job)
         for job in complete:
-            job.heard.set_result(job.track.finished())
+            if job.heard.set_running_or_notify_cancel():
+                job.heard.set_result(job.track.finished())
 
     def _fail(self, batch: Batch, error: Exception) -> None:
         failed = {id(job): job for job, _ in batch}
         with self._changed:
             self._waiting = deque(job for job in self._waiting if id(job) not in failed)
-            first = [job for job in failed.values() if not job.heard.done()]
-            for job in first:
-                job.heard.set_exception(error)
+            for job in failed.values():
+                if not job.heard.done() and job.heard.set_running_or_notify_cancel():
+                    job.heard.set_exception(error)

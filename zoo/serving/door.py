@@ -2,7 +2,6 @@
 is none of a stranger's business. ASGI, before both the API and the page.
 """
 
-import asyncio
 import time
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,17 +9,23 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zoo.serving.limits import Limits, Refused, is_too_large
+from zoo.serving.body import FORM, Body
+from zoo.serving.limits import Refused, is_too_large
 from zoo.serving.paths import checked
 from zoo.serving.service import Service, short
 
 API = "/v1/"  # where a POST is decoded and computed
-FORM = 2**16  # bytes that a form may add to its file
-PATIENCE = 5  # seconds for the rest of what is refused, so that its sender reads why
 
 GRADIO = "/gradio_api/"
 SONGS = f"{GRADIO}file="
-PAGE = (  # what the page needs of its server, which could also fetch addresses for anybody
+KNOWN = {"/", "/config", "/docs", "/favicon.ico", "/leaderboard", "/manifest.json", "/metrics"}
+KNOWN |= {"/openapi.json", "/robots.txt", "/theme.css"}
+BELOW = (  # what the page needs of Gradio, which could also fetch addresses for anybody
+    API,
+    "/assets/",
+    "/health/",
+    "/static/",
+    "/static-offline-docs/",
     f"{GRADIO}app_id",
     SONGS,
     f"{GRADIO}heartbeat/",
@@ -83,7 +88,7 @@ class Door:
                     headers["Content-Security-Policy"] = "sandbox"  # no page of a stranger's
             await send(message)
 
-        body = _Body(receive, scope, self._service.limits)
+        body = Body(receive, scope, self._service.limits)
         try:
             with self._let_in(scope):
                 if scope["path"] == ASKED:
@@ -105,7 +110,7 @@ class Door:
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length) > limits.num_bytes + FORM:
             raise is_too_large(limits)
-        if path.startswith(GRADIO) and not _is_for_the_page(scope["method"], path):
+        if not _is_known(scope["method"], path):
             raise Refused(404, f"There is nothing at {short(path)}.")
         if path == UPLOAD and self._service.is_crammed():
             raise Refused(503, "The server keeps as many songs as it can; try again later.")
@@ -113,68 +118,10 @@ class Door:
         return self._service.admitted() if is_heard else nullcontext()
 
 
-def _is_for_the_page(method: str, path: str) -> bool:
-    if method not in ("GET", "HEAD"):
+def _is_known(method: str, path: str) -> bool:
+    if method not in ("GET", "HEAD") and not path.startswith(API):
         return path in (ASKED, UPLOAD)
-    return path.startswith(PAGE) and ELSEWHERE not in path
-
-
-class _Body:
-    """The body of a request, as long as it is neither too large nor too slow."""
-
-    def __init__(self, receive: Receive, scope: Scope, limits: Limits) -> None:
-        self._receive, self._limits = receive, limits
-        self._num_bytes = 0
-        self._instead: bytes | None = None
-        self._is_awaited = Headers(scope=scope).get("expect") is None  # else when it is asked for
-        self._is_whole = scope["method"] in ("GET", "HEAD")
-        self._end = time.monotonic() + limits.upload_seconds
-
-    async def receive(self) -> Message:
-        """Return its next part, or what comes after it. Raises `Refused`."""
-        if self._instead is not None:
-            content, self._instead = self._instead, None
-            return {"type": "http.request", "body": content, "more_body": False}
-        if self._is_whole:
-            return await self._receive()
-        self._is_awaited = True
-        message = await self._part(self._end)
-        if message is None:
-            most = f"{self._limits.upload_seconds:g} s"
-            raise Refused(408, f"The upload took longer than {most}; try again.")
-        if self._num_bytes > self._limits.num_bytes + FORM:
-            raise is_too_large(self._limits)
-        return message
-
-    async def whole(self, most: int) -> bytes:
-        """Return all of it. Raises `Refused` for more than `most` bytes, too."""
-        content = b""
-        while not self._is_whole:
-            content += (await self.receive()).get("body", b"")
-            if len(content) > most:
-                raise Refused(413, "The request is larger than any that the page sends.")
-        return content
-
-    def say(self, content: bytes) -> None:
-        """Give this to whoever asks next, in the place of what was sent."""
-        self._instead = content
-
-    async def drain(self) -> None:
-        """Take the rest and forget it, as much as may be sent at all: who is still sending does not
-        read an answer."""
-        end, most = time.monotonic() + PATIENCE, 2 * (self._limits.num_bytes + FORM)
-        while self._is_awaited and not self._is_whole and self._num_bytes < most:
-            if await self._part(end) is None:
-                return
-
-    async def _part(self, end: float) -> Message | None:
-        try:
-            message = await asyncio.wait_for(self._receive(), end - time.monotonic())
-        except TimeoutError:
-            return None
-        self._num_bytes += len(message.get("body", b""))
-        self._is_whole = not message.get("more_body", False)
-        return message
+    return path in KNOWN or (path.startswith(BELOW) and ELSEWHERE not in path)
 
 
 def _endpoint(scope: Scope) -> str:
