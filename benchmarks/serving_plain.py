@@ -57,7 +57,7 @@ def main() -> None:
     model = GenreModel.from_pretrained(options.model).eval()
     listener = socket.create_server(("127.0.0.1", options.port), backlog=2048)
     print(f"serving on http://127.0.0.1:{listener.getsockname()[1]} one at a time", flush=True)
-    config = uvicorn.Config(make_app(model), log_level="warning", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(make_app(model), log_level="critical", timeout_graceful_shutdown=1)
     uvicorn.Server(config).run([listener])
 
 

@@ -1,16 +1,22 @@
 """What tests share: the outside data where it is at hand, and a cache of their own."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from playwright.sync_api import Browser, sync_playwright
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FAKE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a microphone
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET += ["--disable-quic"]
 SHARED = Path(__file__).parents[2] / "shared"
 TINY_SYNTH = ("dataset.artists=8", "dataset.tracks=1", "dataset.seconds=3")  # 64 tracks
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -64,3 +70,16 @@ def write_music(folder: Path, labels: list[str], per_label: int = 8, seconds: fl
         for number in range(per_label):
             x = 0.3 * np.sin(2 * np.pi * 300 * (i + 1) * t) + 0.05 * random.uniform(-1, 1, len(t))
             soundfile.write(folder / label / f"{number}.wav", x, 16_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; without one these tests are skipped, but not in CI."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None and not os.environ.get("CI"):
+        pytest.skip(f"needs a browser, one of {', '.join(BROWSERS)}")
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--no-first-run", *QUIET, *FAKE]
+        browser = playwright.chromium.launch(executable_path=found, args=options)
+        yield browser
+        browser.close()

@@ -38,6 +38,7 @@ NO_TORCH += ("benchmarks.summaries.length", "benchmarks.summaries.robustness")
 NO_TORCH += ("zoo.hnsw", "zoo.neighbours", "zoo.playlist", "zoo.recommend", "zoo.songs")
 NO_TORCH += ("zoo.answers", "zoo.calibration", "zoo.inference", "zoo.library", "zoo.listening")
 NO_TORCH += ("zoo.embed", "zoo.embedded", "zoo.growing", "zoo.predict", "zoo.tree")
+NO_TORCH += ("zoo.serve", "zoo.serving.application", "zoo.serving.page")
 NO_TORCH += ("zoo.opening", "zoo.out", "zoo.runners", "zoo.runners_onnx")
 BRING_TORCH = {"torch", "torchaudio", "nnAudio", "accelerate", "timm", "transformers", "peft"}
 

@@ -1,7 +1,5 @@
 """The leaderboard's page in a real headless Chromium, opened from disk."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from benchmarks.comparing import compare_checkpoints
 from benchmarks.price import cheapest, price_of
@@ -22,24 +20,9 @@ from leaderboard.literature import read_literature
 from leaderboard.protocols import RESULTS
 from tests.runs import make_run
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 MANY = 2000
 LIMIT = 2.0  # seconds
 SEEDS = range(3)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium; without one these tests are skipped, but not in CI."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None and not os.environ.get("CI"):
-        pytest.skip(f"needs a browser, one of {', '.join(BROWSERS)}")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic", *QUIET]
-        browser = playwright.chromium.launch(executable_path=found, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ class Page:
                 yield
         except Refused as refused:
             sentence = escape(refused.detail)
-            raise gr.Error(sentence, title="Not heard", print_exception=False) from refused
+            raise gr.Error(sentence, duration=None, print_exception=False) from refused
 
 
 def add_page(api: FastAPI, service: Service, has_board: bool) -> FastAPI:

@@ -24,9 +24,9 @@ def bars(said: Classified) -> Markup:
     """Return the most probable classes as bars."""
     shown = list(said.probabilities.items())[:MOST_BARS]
     items = Markup("").join(BAR.format(name, 100 * prob, prob) for name, prob in shown)
-    return Markup('<div class="answer"><h3>{}</h3><ul class="bars">{}</ul></div>').format(
-        _genre(said.genre), items
-    )
+    return Markup(
+        '<div class="answer"><p class="genre">{}</p><ul class="bars">{}</ul></div>'
+    ).format(_genre(said.genre), items)
 
 
 def compared(answers: Sequence[Classified]) -> Markup:
