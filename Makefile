@@ -25,7 +25,7 @@ test: .venv/ready
 test-all: .venv/ready
 	$(TEST) -m ""
 
-browser:  ## Debian's Chromium, for the tests of the leaderboard's page, which are skipped without
+browser:  ## Debian's Chromium, for the tests of the pages, which are skipped without
 	@command -v chromium > /dev/null || { \
 		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium > /dev/null; }
 
