@@ -3,6 +3,7 @@
 Its environment is set before this is imported (`zoo.serving.application`).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from html import escape
@@ -46,14 +47,14 @@ class Page:
         """Return genres as bars, and over time."""
         if song is None:
             return ""
-        model = self._service.model(name)
-        about = model.runner.about
         with self._asked():
+            model = self._service.model(name)
+            about = model.runner.about
             decoded = await self._service.decode(self._sent(song), about.sample_rate)
             whole = classified(model, await self._service.hear(model, decoded))
             steps = in_steps(model, *await self._service.hear_over_time(model, decoded))
-        figure = timeline(steps, about.multilabel, decoded.samples, about.sample_rate)
-        return bars(whole) + figure
+            drawn = steps, about.multilabel, decoded.samples, about.sample_rate
+            return bars(whole) + await asyncio.to_thread(timeline, *drawn)
 
     async def similar(self, song: str | None) -> str:
         """Return tracks of the library, with players and reasons."""
