@@ -73,15 +73,20 @@ def kills(server: psutil.Process, port: int, files: Sequence[Path]) -> Iterator[
     yield Measured(what, figure, "at most 1 each", is_met)
 
 
-def _corpus(number: int) -> Iterator[bytes]:
-    """Yield requests with files that are taken evenly from the corpus of the tests."""
+def check_corpus() -> Path:
+    """Return the folder of the tests. Raises `InputError` where there is none."""
     folder = Path.cwd() / "tests"
     if not (folder / "hostile" / "__init__.py").is_file():
         raise InputError(
             f"the broken audio comes from tests/hostile, which is not in {Path.cwd()}; run this "
             "from the root of the repository, or with --no-hostile."
         )
-    sys.path.insert(0, str(folder))
+    return folder
+
+
+def _corpus(number: int) -> Iterator[bytes]:
+    """Yield requests with files that are taken evenly from the corpus of the tests."""
+    sys.path.insert(0, str(check_corpus()))
     from hostile import corpus
 
     with tempfile.TemporaryDirectory() as name:
