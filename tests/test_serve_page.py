@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,21 @@ def test_models_are_compared(opened, song):
     assert left["y"] == right["y"] and left["x"] < right["x"]
 
 
+def test_no_answer_is_shown_for_another_song(opened, server, song, folder):
+    opened.upload(song)
+    expect(opened.page.locator("#genres .genre")).to_be_visible(timeout=20_000)
+    opened.tab("Similar")
+    first = opened.page.locator(".neighbours li").first
+    expect(first).to_be_visible(timeout=20_000)
+    opened.page.get_by_label("Clear").click()
+    expect(opened.page.locator("#similar")).to_have_text("Choose a song above.")
+    opened.upload(folder / "music/bass/02.flac")
+    expect(first.locator("strong")).to_have_text("artist2 \u2013 bass 2", timeout=20_000)
+    opened.tab("Classify")
+    said = server.post("/v1/classify", folder / "music/bass/02.flac").json()
+    expect(opened.page.locator("#genres .genre")).to_have_text(said["genre"])
+
+
 def test_the_leaderboard_is_shown(opened):
     opened.tab("Leaderboard")
     board = opened.page.frame_locator("iframe.leaderboard")
@@ -202,3 +218,16 @@ def test_our_part_of_the_page_is_accessible(opened, song):
     expect(opened.page.locator(".timeline")).to_be_visible(timeout=20_000)
     found = Axe().run(opened.page, context="#genres").response["violations"]
     assert [(rule["id"], rule["help"]) for rule in found] == []
+
+
+def test_an_open_page_does_not_hold_up_the_end(browser, folder, song):
+    with served(folder, "run") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.set_input_files("#song input[type=file]", song)
+        expect(page.locator(".timeline")).to_be_visible(timeout=20_000)
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 10
+        page.close()
+    assert not (folder / "server.log").read_text()

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -22,12 +23,12 @@ from zoo.serving.batching import Batcher
 from zoo.serving.body import Body
 from zoo.serving.limits import Limits, Refused
 from zoo.serving.measures import Measures
-from zoo.serving.paths import is_upload
 from zoo.serving.schema import OverTime, Step
 from zoo.serving.service import Service, short
 from zoo.serving.shelf import reasons
 from zoo.serving.spectrogram import FRAME, LOWEST, mel_decibels, mel_filters, picture
 from zoo.serving.timeline import timeline
+from zoo.serving.uploads import Uploads, tidy
 from zoo.stream import Tags
 
 RATE, CLIP = 8000, 100
@@ -94,7 +95,7 @@ def hold(mean: Mean, batcher: Batcher) -> None:
         time.sleep(0.001)
 
 
-def test_what_waits_goes_together_a_chunk_of_each_in_turn(mean, batcher):
+def test_what_waits_goes_together_the_oldest_and_the_shortest_first(mean, batcher):
     hold(mean, batcher)
     futures = [batcher.submit(track(mean, value, n)) for value, n in ((50, 6), (60, 1), (70, 2))]
     mean.may_go_on.set()
@@ -102,7 +103,7 @@ def test_what_waits_goes_together_a_chunk_of_each_in_turn(mean, batcher):
         heard = future.result(10)
         assert heard.prob_K == pytest.approx([value / 100, 1 - value / 100])
         assert heard.embedding_D == pytest.approx([value])
-    assert mean.batches == [[1], [50, 60, 70, 50], [70, 50, 50, 50], [50]]
+    assert mean.batches == [[1], [50, 60, 70, 70], [50, 50, 50, 50], [50]]
 
 
 def test_nobody_waits_for_a_full_batch(mean, batcher):
@@ -189,13 +190,6 @@ def test_only_so_many_are_let_in(service):
         pass
 
 
-def test_the_page_keeps_only_so_much(service):
-    assert not service.is_crammed()
-    (service.uploads / "a").mkdir()
-    (service.uploads / "a/song").write_bytes(bytes(1_000_001))
-    assert service.is_crammed()
-
-
 def test_nothing_is_left_and_nobody_else_may_look(service, tmp_path):
     (folder,) = tmp_path.glob("genre-zoo-*")
     assert folder.stat().st_mode & 0o077 == 0
@@ -203,21 +197,45 @@ def test_nothing_is_left_and_nobody_else_may_look(service, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def add(uploads: Uploads, name: str, content: bytes = b"x") -> Path:
+    return asyncio.run(uploads.add(io.BytesIO(content), name, len(content)))
+
+
+def test_an_upload_is_found_by_its_path_until_it_is_old(service):
+    uploads = service.uploads
+    old, new = add(uploads, "a.wav"), add(uploads, "a.wav")
+    assert uploads.find(str(old)) == old and old.read_bytes() == b"x"
+    os.utime(old.parent, (1, 1))
+    uploads.remove_old(before=2)
+    assert uploads.find(str(old)) is None and not old.parent.exists()
+    assert uploads.find(str(new)) == new
+
+
+def test_only_so_much_is_kept_until_it_is_old(service):
+    add(service.uploads, "a", bytes(600_000))
+    with pytest.raises(Refused) as error:
+        add(service.uploads, "b", bytes(600_000))
+    assert error.value.status_code == 503
+    for folder in service.uploads.folder.iterdir():
+        os.utime(folder, (1, 1))
+    service.uploads.remove_old(before=2)
+    add(service.uploads, "b", bytes(600_000))
+
+
 @pytest.mark.parametrize(
-    ("path", "is_one"),
+    ("name", "kept"),
     [
-        ("/up/a/song.wav", True),
-        ("/up/../etc/passwd", False),
-        ("/upper/song.wav", False),
-        ("up/song.wav", False),
-        ("http://up/song.wav", False),
-        ("/up/\0", True),
-        (None, False),
-        ({"path": "/up/song.wav"}, False),
+        ("../../etc/passwd", "passwd"),
+        ("Beyoncé - Halo (live).mp3", "Beyoncé - Halo (live).mp3"),
+        (".hidden", "hidden"),
+        ("a\0b\r\n\x1b<c>.wav", "a_b____c_.wav"),
+        ("", "song"),
+        ("..", "song"),
+        ("x" * 500 + ".mp3", "x" * 96 + ".mp3"),
     ],
 )
-def test_what_is_an_upload(path, is_one):
-    assert is_upload(path, Path("/up")) == is_one
+def test_names_of_uploads(name, kept):
+    assert tidy(name) == kept
 
 
 def test_what_somebody_sent_is_repeated_in_short():

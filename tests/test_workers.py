@@ -154,6 +154,12 @@ def test_few_files_take_few_processes(tmp_path, unruly, num, expected):
     assert 1 <= len(processes(tmp_path)) <= expected
 
 
+def test_samples_that_do_not_all_come_are_none(tmp_path, unruly):
+    keys = write(tmp_path, "0", "1 short", "2")
+    reasons = {"1 short": "made the decoder crash (exit code 0)"}
+    check(list(decode_all(keys, RATE, 1)), keys, reasons)
+
+
 def test_crash_hang_and_bloat_cost_one_file_each(tmp_path, unruly, monkeypatch):
     monkeypatch.setattr(zoo.workers, "time_limit", lambda num_bytes: 3.0)
     keys = write(tmp_path, *names(12), "12 crash", "13", "14 hang", "15", "16 bloat", "17")

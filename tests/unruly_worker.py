@@ -5,6 +5,8 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import zoo.decode_worker
 from zoo.audio import decode_to
@@ -34,6 +36,17 @@ def unruly(
     return decode_to(path, sample_rate, write, max_seconds)
 
 
+def lying(path: str, *rest: Any) -> dict[str, Any]:
+    """Announce more than comes, and come to an end."""
+    reply = answer(path, *rest)
+    if "short" in path:
+        reply["length"] += 1
+        Timer(0.5, os._exit, [0]).start()
+    return reply
+
+
 if __name__ == "__main__":
+    answer = zoo.decode_worker._answer
+    zoo.decode_worker._answer = lying
     zoo.decode_worker.decode_to = unruly
     zoo.decode_worker.main()

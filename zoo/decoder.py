@@ -128,7 +128,9 @@ class Decoder:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             return Decoded(np.frombuffer(content, np.int16), tags)
         samples = np.empty(reply["length"], np.int16)
-        process.stdout.readinto(samples.data.cast("B"))  # type: ignore[attr-defined]
+        got = process.stdout.readinto(samples.data.cast("B"))  # type: ignore[attr-defined]
+        if got != samples.nbytes:
+            raise _CrashError(f"made the decoder crash ({_name(self.bury())})")
         return Decoded(samples, tags)
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 GRACE = 30  # seconds to finish what was begun
+MOST = {"megabytes": 2000, "minutes": 48 * 60, "queue": 10_000}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,24 +32,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         import uvicorn
 
-        from zoo.serving.application import make_application
+        from zoo.serving.application import find_board, make_application
         from zoo.serving.limits import Limits
+        from zoo.serving.measures import Measures
+        from zoo.serving.service import Service
+        from zoo.serving.shelf import Shelf
     except ImportError as error:
         raise InputError(
             f"zoo.serve needs {error.name}, which is not installed: pip install 'genre-zoo[serve]'."
         ) from error
     limits = Limits(options.megabytes, options.minutes, options.queue)
+    board = find_board(options.leaderboard) if options.leaderboard else None
+    shelf = Shelf(options.library) if options.library else None
     listening = _listen(options.host, options.port)
     runners = [open_runner(name) for name in options.models]
-    app = make_application(runners, limits, options.library, options.leaderboard)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        timeout_graceful_shutdown=GRACE,
-        server_header=False,
-        ws="none",
-    )
-    run(uvicorn.Server(config), listening)
+    with closing(Service(runners, limits, Measures(), shelf)) as service:
+        app = make_application(service, board, is_local=_is_loopback(listening))
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            timeout_graceful_shutdown=GRACE,
+            server_header=False,
+            ws="none",
+        )
+        run(uvicorn.Server(config), listening)
 
 
 def run(server: "uvicorn.Server", listening: socket.socket) -> None:
@@ -56,7 +64,7 @@ def run(server: "uvicorn.Server", listening: socket.socket) -> None:
 
     async def startup(sockets: list[socket.socket] | None = None) -> None:
         await start(sockets)
-        _say(*listening.getsockname()[:2])
+        _say(listening)
 
     server.startup = startup  # type: ignore[method-assign]
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again at its end
@@ -76,10 +84,15 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _say(host: str, port: int) -> None:
+def _is_loopback(listening: socket.socket) -> bool:
+    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
+def _say(listening: socket.socket) -> None:
+    host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"serving on http://{shown}:{port} (API: /docs); Ctrl-C stops it", flush=True)
-    if not ipaddress.ip_address(host).is_loopback:
+    if not _is_loopback(listening):
         print(
             "whoever reaches this machine can use it: docs/serving.md says what a reverse proxy "
             "should do before it",
@@ -104,9 +117,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="requests at a time (default: 64); others get 503",
     )
     options = parser.parse_args(arguments)
-    for name in ("megabytes", "minutes", "queue"):
-        if not getattr(options, name) > 0:
-            raise InputError(f"--{name} {getattr(options, name):g} must be more than 0.")
+    for name, most in MOST.items():
+        if not 0 < (value := getattr(options, name)) <= most:
+            raise InputError(f"--{name} {value:g} must be more than 0, and {most:,} at most.")
     return options
 
 

@@ -1,8 +1,10 @@
 """The HTTP API: a file in, JSON out; errors are JSON with one sentence."""
 
+import asyncio
 import mimetypes
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path as FilePath
 from typing import Annotated
 
 from fastapi import FastAPI, File, Path, Query, Request, UploadFile
@@ -13,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from zoo.serving.limits import Refused
+from zoo.serving.limits import Refused, busy
 from zoo.serving.replies import classified, described, in_steps, neighbour
 from zoo.serving.schema import Classified, Compared, Model, OverTime, Problem, Similar
 from zoo.serving.service import Sent, Service, short
@@ -26,12 +28,13 @@ STATUS = {
     408: "The upload took too long.",
     413: "The upload is too large.",
     422: "The file cannot be decoded, or a value is wrong.",
-    503: "The server is busy, or stops.",
+    503: "The server is busy.",
 }
 PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "description": text} for status, text in STATUS.items()
 }
 MOST = 100  # neighbours
+UNKNOWN = "application/octet-stream"
 METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 Song = Annotated[UploadFile, File(description="An audio file.")]
@@ -43,8 +46,9 @@ def make_api(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(service.uploads.sweep())
         yield
-        service.close()
+        sweeping.cancel()
 
     app = FastAPIOffline(redoc_url=None, title="Genre Zoo", description=ABOUT, lifespan=lifespan)
     app.add_exception_handler(HTTPException, _refused)
@@ -53,7 +57,8 @@ def make_api(service: Service) -> FastAPI:
     _add_songs(app, service)
     _add_tracks(app, service)
     _add_state(app, service)
-    app.api_route("/v1/{path:path}", methods=METHODS, include_in_schema=False)(_nothing)
+    for place in ("/v1/{path:path}", "/health/{path:path}"):
+        app.api_route(place, methods=METHODS, include_in_schema=False)(_nothing)
     return app
 
 
@@ -101,8 +106,7 @@ def _add_tracks(app: FastAPI, service: Service) -> None:
         file = service.shelf.file(track) if service.shelf else None
         if file is None:
             raise Refused(404, f"There is no track {track}.")
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        return FileResponse(file, media_type=kind)
+        return played(file)
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -113,9 +117,9 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/health/ready", responses={503: PROBLEMS[503]})
     async def ready() -> dict[str, str]:
-        """Whether it takes requests: not any more once it has been told to stop."""
-        if not service.is_open:
-            raise Refused(503, "The server stops.")
+        """Whether it takes requests now: not while it is full of them."""
+        if service.is_full:
+            raise busy()
         return {"status": "ready"}
 
     @app.get("/metrics", response_class=PlainTextResponse)
@@ -124,9 +128,15 @@ def _add_state(app: FastAPI, service: Service) -> None:
         return Response(service.measures.text(), media_type=CONTENT_TYPE_LATEST)
 
 
+def played(file: FilePath) -> FileResponse:
+    """Return audio, for a browser to play; parts of it, where it asks for those."""
+    return FileResponse(file, media_type=mimetypes.guess_type(file.name)[0] or UNKNOWN)
+
+
 @asynccontextmanager
 async def _kept(service: Service, file: UploadFile) -> AsyncIterator[Sent]:
     async with service.keep(file.file, file.filename or "the file") as sent:
+        await file.close()  # it may be a file as well
         yield sent
 
 
@@ -154,8 +164,10 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    said = [(one["loc"][-1], one["msg"]) for one in error.errors()]
-    wrong = [f"{name}: {text[:1].lower()}{text[1:]}" for name, text in said]
+    said = {str(one["loc"][-1]): one["msg"] for one in error.errors()}
+    if "file" in said:
+        return _problem(422, "Send the song as a file, as the field `file` of a form.")
+    wrong = [f"{name}: {text[:1].lower()}{text[1:]}" for name, text in said.items()]
     return _problem(422, f"{'; '.join(wrong)}.")
 
 

@@ -4,7 +4,6 @@ Nobody waits for a batch to be full. While one is computed others gather, so bat
 load by themselves.
 """
 
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -23,8 +22,13 @@ class _Job:
     num_started: int = 0
 
     @property
-    def is_started(self) -> bool:
-        return self.num_started == len(self.track.starts)
+    def num_left(self) -> int:
+        return len(self.track.starts) - self.num_started
+
+    def start(self) -> "tuple[_Job, int]":
+        """Return the next chunk."""
+        self.num_started += 1
+        return self, self.num_started - 1
 
 
 Batch = list[tuple[_Job, int]]
@@ -34,13 +38,14 @@ Batch = list[tuple[_Job, int]]
 class Batcher:
     """Runs a model for many requests, in `runner.streams` threads.
 
-    A batch takes a chunk of each waiting track in turn: a long track does not hold up a short one.
+    A batch takes a chunk of the oldest track, which so comes to an end whatever follows, and is
+    filled by the tracks that have the fewest left: a long one does not hold up a short one.
     """
 
     def __init__(self, runner: Runner, observe: Callable[[int], object]) -> None:
         """`observe` is told the size of each batch."""
         self._runner, self._observe = runner, observe
-        self._waiting: deque[_Job] = deque()  # tracks with chunks that nobody has started
+        self._waiting: list[_Job] = []  # tracks with chunks that nobody has started
         self._changed = Condition()
         self._is_closed = False
         self._threads = [Thread(target=self._work, daemon=True) for _ in range(runner.streams)]
@@ -67,13 +72,15 @@ class Batcher:
     def _work(self) -> None:
         while batch := self._next():
             self._observe(len(batch))
-            chunks = [(job.track, number) for job, number in batch]
             try:
-                outputs = self._runner.run(gather(chunks, self._runner.about.clip_samples))
+                self._hear(batch)
             except Exception as error:  # of the model, or of a disk: the threads go on
                 self._fail(batch, error)
-            else:
-                self._share_out(batch, outputs)
+            del batch  # or an idle thread would keep what somebody sent
+
+    def _hear(self, batch: Batch) -> None:
+        chunks = [(job.track, number) for job, number in batch]
+        self._share_out(batch, self._runner.run(gather(chunks, self._runner.about.clip_samples)))
 
     def _next(self) -> Batch:
         """Wait for chunks, and return some; none when all is done."""
@@ -89,15 +96,12 @@ class Batcher:
         return batch
 
     def _take(self) -> Batch:
-        batch: Batch = []
-        while self._waiting and len(batch) < self._runner.batch_size:
-            job = self._waiting.popleft()
-            if job.heard.cancelled():  # who asked is gone
-                continue
-            batch.append((job, job.num_started))
-            job.num_started += 1
-            if not job.is_started:
-                self._waiting.append(job)
+        self._waiting = [job for job in self._waiting if not job.heard.cancelled()]
+        batch: Batch = [self._waiting[0].start()] if self._waiting else []
+        for job in sorted(self._waiting, key=lambda job: job.num_left):
+            room = self._runner.batch_size - len(batch)
+            batch += [job.start() for _ in range(min(room, job.num_left))]
+        self._waiting = [job for job in self._waiting if job.num_left]
         return batch
 
     def _share_out(self, batch: Batch, outputs: Outputs) -> None:
@@ -114,7 +118,7 @@ class Batcher:
     def _fail(self, batch: Batch, error: Exception) -> None:
         failed = {id(job): job for job, _ in batch}
         with self._changed:
-            self._waiting = deque(job for job in self._waiting if id(job) not in failed)
+            self._waiting = [job for job in self._waiting if id(job) not in failed]
             for job in failed.values():
                 if not job.heard.done() and job.heard.set_running_or_notify_cancel():
                     job.heard.set_exception(error)

@@ -34,7 +34,9 @@ class Body:
         message = await self._part(self._end)
         if message is None:
             most = f"{self._limits.upload_seconds:g} s"
-            raise Refused(408, f"The upload took longer than {most}; try again.")
+            raise Refused(408, f"The upload took longer than {most}; send a smaller file.")
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "The upload ended early.")
         if self._num_bytes > self._limits.num_bytes + FORM:
             raise is_too_large(self._limits)
         return message

@@ -4,14 +4,15 @@ is none of a stranger's business. ASGI, before both the API and the page.
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from zoo.serving.asked import MOST_BYTES, checked
 from zoo.serving.body import FORM, Body
 from zoo.serving.limits import Refused, is_too_large
-from zoo.serving.paths import checked
 from zoo.serving.service import Service, short
 
 API = "/v1/"  # where a POST is decoded and computed
@@ -26,16 +27,14 @@ BELOW = (  # what the page needs of Gradio, which could also fetch addresses for
     "/health/",
     "/static/",
     "/static-offline-docs/",
-    f"{GRADIO}app_id",
-    SONGS,
-    f"{GRADIO}heartbeat/",
     f"{GRADIO}queue/data",
     f"{GRADIO}startup-events",
     f"{GRADIO}upload_progress",
+    SONGS,
 )
 ASKED, UPLOAD = f"{GRADIO}queue/join", f"{GRADIO}upload"
-MOST_ASKED = 2**16  # bytes of what the page asks for
-ELSEWHERE = "://"  # in the path of a file that lies on another machine
+LOCAL = {"127.0.0.1", "::1", "localhost"}
+LONGEST_QUERY = 200  # bytes
 
 POLICY = "; ".join(
     [
@@ -62,8 +61,10 @@ HEADERS = {
 class Door:
     """Lets requests in, and measures them."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service = app, service
+    def __init__(self, app: ASGIApp, service: Service, is_local: bool) -> None:
+        """`is_local`: it is called by the names of this machine alone, or a page elsewhere could
+        make a browser believe that it is its own server (DNS rebinding)."""
+        self._app, self._service, self._is_local = app, service, is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it."""
@@ -92,8 +93,10 @@ class Door:
         try:
             with self._let_in(scope):
                 if scope["path"] == ASKED:
-                    content = checked(await body.whole(MOST_ASKED), self._service.uploads)
-                    body.say(content)
+                    asked = await body.whole(MOST_BYTES)
+                    body.say(checked(asked, self._service.events, self._service.uploads))
+                if scope["path"] in KNOWN:
+                    scope["query_string"] = b""  # Gradio takes pages and links there
                 await self._app(scope, body.receive, answer)
         except Refused as refused:
             problem = {"error": refused.detail}
@@ -107,21 +110,22 @@ class Door:
     def _let_in(self, scope: Scope) -> AbstractContextManager[None]:
         """Return what holds the place of a request. Raises `Refused`."""
         path, limits = scope["path"], self._service.limits
+        host = Headers(scope=scope).get("host", "")
+        if self._is_local and urlsplit(f"//{host}").hostname not in LOCAL:
+            raise Refused(421, f"This server is not {short(host)}; --host lets others in.")
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length) > limits.num_bytes + FORM:
             raise is_too_large(limits)
-        if not _is_known(scope["method"], path):
+        if not _is_known(scope["method"], path) or len(scope["query_string"]) > LONGEST_QUERY:
             raise Refused(404, f"There is nothing at {short(path)}.")
-        if path == UPLOAD and self._service.is_crammed():
-            raise Refused(503, "The server keeps as many songs as it can; try again later.")
-        is_heard = scope["method"] == "POST" and path.startswith(API)
-        return self._service.admitted() if is_heard else nullcontext()
+        is_work = scope["method"] == "POST" and path.startswith((API, UPLOAD))
+        return self._service.admitted() if is_work else nullcontext()
 
 
 def _is_known(method: str, path: str) -> bool:
     if method not in ("GET", "HEAD") and not path.startswith(API):
         return path in (ASKED, UPLOAD)
-    return path in KNOWN or (path.startswith(BELOW) and ELSEWHERE not in path)
+    return path in KNOWN or path.startswith(BELOW)
 
 
 def _endpoint(scope: Scope) -> str:

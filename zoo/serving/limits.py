@@ -38,6 +38,6 @@ def is_too_large(limits: Limits) -> Refused:
     return Refused(413, f"The upload is larger than {limits.megabytes:g} MB; send a part of it.")
 
 
-def is_full() -> Refused:
+def busy() -> Refused:
     """Return the refusal of a request for which there is no room now."""
     return Refused(503, "The server is busy with as many requests as it takes; try again shortly.")

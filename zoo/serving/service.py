@@ -22,14 +22,15 @@ from zoo.inference import Heard, Track
 from zoo.listening import Place, every_second, listening
 from zoo.markdown import plain
 from zoo.runners import Runner
+from zoo.serving.asked import Events
 from zoo.serving.batching import Batcher
-from zoo.serving.limits import MEGABYTE, Limits, Refused, is_full
+from zoo.serving.limits import Limits, Refused, busy
 from zoo.serving.measures import Measures
 from zoo.serving.shelf import Found, Shelf
+from zoo.serving.uploads import Uploads
 from zoo.workers import Decoders
 
 MOST_STEPS = 120  # of a track's time line
-MOST_KEPT = 10_000  # uploads of the page
 MOST_LETTERS = 80  # of what somebody sent, when it is repeated
 
 
@@ -71,8 +72,8 @@ class Service:
             self.models[name] = Served(name, runner, answers, batcher)
         self._searcher = self._model_of(shelf) if shelf else None
         self._folder = Path(tempfile.mkdtemp(prefix="genre-zoo-")).resolve()  # for us alone
-        self.uploads = self._folder / "uploads"  # of the page
-        self.uploads.mkdir()
+        self.uploads = Uploads(self._folder / "uploads", limits)
+        self.events: Events = {}  # of the page
         seconds = 60 * limits.minutes
         rates = {runner.about.sample_rate for runner in runners}
         self._decoders = {
@@ -83,11 +84,9 @@ class Service:
         }
         measures.count_decoders(lambda: sum(d.num_started for d in self._decoders.values()))
         self._num_inside = 0
-        self.is_open = True
 
     def close(self) -> None:
         """Finish what was begun, end the processes, and remove what was sent."""
-        self.is_open = False
         for model in self.models.values():
             model.batcher.close()
         for decoders in self._decoders.values():
@@ -97,8 +96,8 @@ class Service:
     @contextmanager
     def admitted(self) -> Iterator[None]:
         """Let a request in. Raises `Refused` where there is no room for it."""
-        if self._num_inside >= self.limits.queue:
-            raise is_full()
+        if self.is_full:
+            raise busy()
         self._num_inside += 1
         self.measures.in_house.set(self._num_inside)
         try:
@@ -107,11 +106,10 @@ class Service:
             self._num_inside -= 1
             self.measures.in_house.set(self._num_inside)
 
-    def is_crammed(self) -> bool:
-        """Return whether the page's uploads take as much room as they may."""
-        sizes = [file.stat().st_size for file in self.uploads.rglob("*") if file.is_file()]
-        most = self.limits.kept_megabytes * MEGABYTE
-        return sum(sizes) > most or len(sizes) > MOST_KEPT
+    @property
+    def is_full(self) -> bool:
+        """Whether no more requests are let in now."""
+        return self._num_inside >= self.limits.queue
 
     def model(self, name: str | None) -> Served:
         """Return the model of that name, by default the first. Raises `Refused` for another."""

@@ -28,9 +28,7 @@ def mel_filters(sample_rate: int, num_mels: int = NUM_MELS) -> np.ndarray:
 def mel_decibels(samples_T: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return the levels of int16 samples in decibels `[M,N]`, in at most `NUM_COLUMNS` frames that
     are spread evenly over them."""
-    x_T = np.asarray(samples_T[: max(len(samples_T), FRAME)])
-    if len(x_T) < FRAME:
-        x_T = np.pad(x_T, (0, FRAME - len(x_T)))
+    x_T = samples_T if len(samples_T) >= FRAME else np.pad(samples_T, (0, FRAME - len(samples_T)))
     latest = len(x_T) - FRAME
     num_frames = min(NUM_COLUMNS, 1 + latest // (FRAME // 8))
     starts = np.linspace(0, latest, num_frames).astype(int)
