@@ -1,7 +1,7 @@
 # The server of one model or several:
 #
 #   docker build -t genre-zoo .
-#   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 -v "$PWD/runs/best:/model:ro" genre-zoo /model
+#   docker run --rm --read-only --tmpfs /tmp:size=6g -p 127.0.0.1:8000:8000 -v "$PWD/runs/best:/model:ro" genre-zoo /model
 #
 # On a machine without a GPU an index that has torch for CPUs makes the image several GB smaller:
 # --build-arg PIP_EXTRA_INDEX_URL=ADDRESS. What belongs before the server: docs/serving.md.
@@ -17,7 +17,7 @@ COPY configs configs
 RUN pip install --no-cache-dir -c constraints.txt ".[serve,onnx,recommend]"
 
 # what it writes goes to /tmp, and goes with it
-ENV GENRE_ZOO_CACHE=/tmp/cache HF_HUB_OFFLINE=1 MPLCONFIGDIR=/tmp/matplotlib PYTHONDONTWRITEBYTECODE=1
+ENV GENRE_ZOO_CACHE=/tmp/cache MPLCONFIGDIR=/tmp/matplotlib PYTHONDONTWRITEBYTECODE=1
 RUN useradd --system zoo
 USER zoo
 WORKDIR /tmp
