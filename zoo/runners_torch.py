@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from zoo import runtime
 from zoo.calibration import Calibration
 from zoo.errors import InputError
+from zoo.folding import folded
 from zoo.model import GenreModel, weights_hash, without_start
 from zoo.results import validation_of
 from zoo.runners import CPU_BATCH, KEY, About, Outputs, Runner
@@ -22,7 +23,7 @@ GPU_BATCH = 64  # clips
 
 
 class ModelRunner(Runner):
-    """A `GenreModel` in the precision that suits it and the device."""
+    """A `GenreModel` in the precision that suits it and the device, its batch norms folded."""
 
     def __init__(
         self, model: GenreModel, precision: str = "auto", threads: int | None = None
@@ -31,8 +32,8 @@ class ModelRunner(Runner):
         chosen = runtime.choose_precision(precision, model.backend.precision, device)
         self._accelerator: Accelerator = runtime.make_accelerator(chosen)
         self.batch_size, self.streams = form(device, threads)
-        self.model = model.eval().to(device)
         self.about = about(model)
+        self.model = folded(model.eval()).to(device)
 
     @classmethod
     def open(cls, name: str | Path, threads: int | None = None, precision: str = "auto") -> Self:

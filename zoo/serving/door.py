@@ -35,6 +35,7 @@ BELOW = (  # what the page needs of Gradio, which could also fetch addresses for
 ASKED, UPLOAD = f"{GRADIO}queue/join", f"{GRADIO}upload"
 LOCAL = {"127.0.0.1", "::1", "localhost"}
 LONGEST_QUERY = 200  # bytes
+DIGITS = 15  # of a length that may be said
 
 POLICY = "; ".join(
     [
@@ -109,17 +110,25 @@ class Door:
 
     def _let_in(self, scope: Scope) -> AbstractContextManager[None]:
         """Return what holds the place of a request. Raises `Refused`."""
-        path, limits = scope["path"], self._service.limits
-        host = Headers(scope=scope).get("host", "")
-        if self._is_local and urlsplit(f"//{host}").hostname not in LOCAL:
+        path, limits, headers = scope["path"], self._service.limits, Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._is_local and _name(host) not in LOCAL:
             raise Refused(421, f"This server is not {short(host)}; --host lets others in.")
-        length = Headers(scope=scope).get("content-length", "0")
-        if length.isdecimal() and int(length) > limits.num_bytes + FORM:
+        length = headers.get("content-length", "0")
+        if len(length) > DIGITS or (length.isdecimal() and int(length) > limits.num_bytes + FORM):
             raise is_too_large(limits)
         if not _is_known(scope["method"], path) or len(scope["query_string"]) > LONGEST_QUERY:
             raise Refused(404, f"There is nothing at {short(path)}.")
         is_work = scope["method"] == "POST" and path.startswith((API, UPLOAD))
         return self._service.admitted() if is_work else nullcontext()
+
+
+def _name(host: str) -> str | None:
+    """Return the name in a header `Host`, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def _is_known(method: str, path: str) -> bool:
