@@ -3,7 +3,7 @@ PYTHON ?= python3
 CONSTRAINTS ?= -c constraints.txt
 BIN := .venv/bin
 
-.PHONY: demo test test-all check browser clean
+.PHONY: demo test test-all check browser docs clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -28,6 +28,10 @@ test-all: .venv/ready
 browser:  ## Debian's Chromium, for the tests of the pages, which are skipped without
 	@command -v chromium > /dev/null || { \
 		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium > /dev/null; }
+
+docs: .venv/ready  ## the guide, as build/site/index.html
+	$(BIN)/python docs/figures.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 check: .venv/ready
 	$(BIN)/ruff check .
