@@ -325,6 +325,7 @@ def test_the_command(folder: Path, python: Run) -> None:
     assert "<img src=x" not in text and "&lt;img src=x onerror=alert(1)&gt;" in text
     assert "broken.mp3" in text
     assert "The audio of all 26 tracks was measured." in text
+    assert "Of each track it is 0 % of samples." in text and 'data-chart="clipped"' not in text
     assert "The classes are those that the model knows." in text
     assert "tells the two apart with an area under the curve of" in " ".join(text.split())
     assert text.count("data:audio/mpeg") >= 3

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.exploring import charts, counts, sample, tonality
-from zoo.exploring.figures import MOST_RANGES, figures
+from zoo.exploring.figures import MOST_RANGES, figures, varies
 from zoo.exploring.look import Look
 from zoo.exploring.measures import MEASURES, MOST_SECONDS
 from zoo.exploring.versus import versus
@@ -22,6 +22,7 @@ def content(look: Look, command: str) -> dict[str, Any]:
     """Return what the template shows."""
     table, tracks = look.table, look.sample.tracks
     against, drawn = versus(look) if look.against else (None, {})
+    names = dict(zip(look.manifest.frame["path"], look.manifest.frame["track"], strict=True))
     return {
         "name": look.manifest.name,
         "command": command,
@@ -53,7 +54,7 @@ def content(look: Look, command: str) -> dict[str, Any]:
             for row in look.outliers
         ],
         "audited": _audited(look),
-        "findings": [_finding(finding) for finding in look.findings],
+        "findings": [_finding(finding, names) for finding in look.findings],
         "against": against,
         "failed": _failed(look.sample),
         "charts": {**figures(look), **drawn},
@@ -119,9 +120,12 @@ def _measures(tracks: pd.DataFrame) -> Iterator[dict[str, str]]:
         if len(value):
             low, median, high = (f"{q:,.4g}" for q in np.percentile(value, [10, 50, 90]))
             summary = f"Median {median} {about.unit}; the middle 80 % {low} to {high}."
+            if not varies(value):
+                summary = f"Of each track it is {median} {about.unit}."
         if missing := len(tracks) - len(value):
             summary += f" Not of {missing:,} tracks, which are too short, or silent."
-        yield {"name": name, "summary": summary, **about._asdict()}
+        definition = about.definition[0].upper() + about.definition[1:]
+        yield {"name": name, "summary": summary, **about._asdict(), "definition": definition}
 
 
 def _keys(tracks: pd.DataFrame) -> str:
@@ -187,27 +191,27 @@ def _audited(look: Look) -> str:
     return f"{split}; names are compared over all tracks, audio over {audio}.{found}"
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, names: dict[str, str]) -> dict[str, Any]:
     tested = f" ({len(finding.affected):,} test tracks)" if finding.affected else ""
     return {
         "kind": finding.kind,
         "is_note": finding.is_note,
         "sentence": finding.sentence[0].upper() + finding.sentence[1:] + tested,
-        "cases": [_case(case) for case in finding.cases[:MOST_CASES]],
+        "cases": [_case(case, names) for case in finding.cases[:MOST_CASES]],
         "more": max(0, len(finding.cases) - MOST_CASES),
     }
 
 
-def _case(case: Case) -> str:
+def _case(case: Case, names: dict[str, str]) -> str:
     """Return the case's name, and for each split of its tracks the first and their number."""
     said: dict[str, list[str]] = {}
     for path, words in case.paths.items():
-        said.setdefault(words, []).append(path)
-    tracks = [
-        f"{words} {paths[0]}{f' and {len(paths) - 1:,} more' if paths[1:] else ''}"
-        for words, paths in said.items()
+        said.setdefault(words, []).append(names[path])
+    listed = [
+        f"{words} {tracks[0]}{f' and {len(tracks) - 1:,} more' if tracks[1:] else ''}"
+        for words, tracks in said.items()
     ]
-    return ": ".join(filter(None, [case.name, "; ".join(tracks)]))
+    return ": ".join(filter(None, [case.name, "; ".join(listed)]))
 
 
 def _failed(sample: sample.Sample) -> dict[str, Any]:

@@ -27,10 +27,17 @@ def figures(look: Look) -> dict[str, charts.Spec]:
     if len(look.place_M2):
         drawn["map"] = _map(look)
     for name, about in MEASURES.items():
+        if not varies(tracks[name]):
+            continue
         title = f"{about.title.lower()}, {about.unit}"
         drawn[name] = charts.histogram({"all": tracks[name].to_numpy()}, title)
         drawn[f"{name}-by-class"] = charts.ranges(_ranges(tracks[name], labels, table), title)
     return drawn
+
+
+def varies(values: pd.Series) -> bool:
+    """Return whether a measure differs between tracks."""
+    return bool(values.max() - values.min() > 1e-6)
 
 
 def _key_counts(tracks: pd.DataFrame) -> pd.Series:

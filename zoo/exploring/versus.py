@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
+
 from zoo.exploring import charts
 from zoo.exploring.against import Against
+from zoo.exploring.figures import varies
 from zoo.exploring.look import Look
 from zoo.exploring.measures import MEASURES
 
@@ -19,12 +22,11 @@ def versus(look: Look) -> tuple[dict[str, Any], dict[str, charts.Spec]]:
     drawn = {}
     if against.trained is not None:
         for name, about in MEASURES.items():
-            values = {
-                THERE: against.trained.tracks[name].to_numpy(),
-                HERE: look.sample.tracks[name].to_numpy(),
-            }
-            title = f"{about.title.lower()}, {about.unit}"
-            drawn[f"against-{name}"] = charts.histogram(values, title)
+            there, here = against.trained.tracks[name], look.sample.tracks[name]
+            if varies(pd.concat([there, here])):
+                values = {THERE: there.to_numpy(), HERE: here.to_numpy()}
+                title = f"{about.title.lower()}, {about.unit}"
+                drawn[f"against-{name}"] = charts.histogram(values, title)
     shown = {
         "run": against.run,
         "sentences": list(_sentences(against, look)),
