@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -182,12 +183,56 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
 
 
 def test_only_so_many_are_let_in(service):
-    with service.admitted(), service.admitted():
-        with pytest.raises(Refused) as error, service.admitted():
+    async def fill() -> None:
+        async with service.admitted(), service.admitted():
+            with pytest.raises(Refused) as error:
+                async with service.admitted():
+                    pass
+            assert error.value.status_code == 503 and error.value.headers == {"Retry-After": "1"}
+        async with service.admitted():
             pass
-        assert error.value.status_code == 503 and error.value.headers == {"Retry-After": "1"}
-    with service.admitted():
-        pass
+
+    asyncio.run(fill())
+
+
+def queue_of_three(service: Service, is_ending: bool) -> list[str]:
+    """Return what three requests see of each other where one is worked on at a time."""
+    seen: list[str] = []
+
+    async def request(number: int) -> None:
+        try:
+            async with service.admitted():
+                seen.append(f"{number} begins")
+                await asyncio.sleep(0.01)
+                service.is_ending = is_ending
+                seen.append(f"{number} ends")
+        except Refused as refused:
+            seen.append(f"{number} {refused.status_code} {refused.detail}")
+
+    async def ask() -> None:
+        await asyncio.gather(*(request(number) for number in range(3)))
+
+    asyncio.run(ask())
+    return seen
+
+
+def test_others_wait_in_order(tmp_path):
+    with closing(Service([Mean()], Limits(at_work=1), Measures())) as service:
+        assert queue_of_three(service, is_ending=False) == [
+            f"{number} {what}" for number in range(3) for what in ("begins", "ends")
+        ]
+        assert not service.is_full
+
+
+def test_who_waits_is_refused_at_the_end(tmp_path):
+    with closing(Service([Mean()], Limits(at_work=1), Measures())) as service:
+        said = "503 The server is stopping; try again shortly."
+        assert queue_of_three(service, is_ending=True) == [
+            "0 begins",
+            "0 ends",
+            f"1 {said}",
+            f"2 {said}",
+        ]
 
 
 def test_nothing_is_left_and_nobody_else_may_look(service, tmp_path):

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from zoo.errors import InputError, guard
@@ -21,6 +22,8 @@ from zoo.opening import open_runner
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from zoo.serving.service import Service
 
 GRACE = 30  # seconds to finish what was begun
 MOST = {"megabytes": 2000, "minutes": 48 * 60, "queue": 10_000}
@@ -55,18 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             server_header=False,
             ws="none",
         )
-        run(uvicorn.Server(config), listening)
+        run(uvicorn.Server(config), listening, service)
 
 
-def run(server: "uvicorn.Server", listening: socket.socket) -> None:
+def run(server: "uvicorn.Server", listening: socket.socket, service: "Service") -> None:
     """Serve until a signal ends it, and say where when it begins."""
-    start = server.startup
+    start, end = server.startup, server.handle_exit
+
+    def handle_exit(number: int, frame: FrameType | None) -> None:
+        service.is_ending = True
+        end(number, frame)
 
     async def startup(sockets: list[socket.socket] | None = None) -> None:
         await start(sockets)
         _say(listening)
 
     server.startup = startup  # type: ignore[method-assign]
+    server.handle_exit = handle_exit  # type: ignore[assignment, method-assign]
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again at its end
         signal.signal(number, server.handle_exit)
     server.run([listening])
@@ -113,8 +121,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--queue",
         type=int,
-        default=64,
-        help="requests at a time (default: 64); others get 503",
+        default=256,
+        help="requests that may wait or be worked on (default: 256); others get 503",
     )
     options = parser.parse_args(arguments)
     for name, most in MOST.items():

@@ -1,6 +1,7 @@
 """The body of a request, on its way in."""
 
 import asyncio
+import math
 import time
 
 from starlette.datastructures import Headers
@@ -21,7 +22,7 @@ class Body:
         self._instead: bytes | None = None
         self._is_awaited = Headers(scope=scope).get("expect") is None  # else when it is asked for
         self._is_whole = scope["method"] in ("GET", "HEAD")
-        self._end = time.monotonic() + limits.upload_seconds
+        self._end = math.inf  # until it begins to be read
 
     async def receive(self) -> Message:
         """Return its next part, or what comes after it. Raises `Refused`."""
@@ -31,6 +32,7 @@ class Body:
         if self._is_whole:
             return await self._receive()
         self._is_awaited = True
+        self._end = min(self._end, time.monotonic() + self._limits.upload_seconds)
         message = await self._part(self._end)
         if message is None:
             most = f"{self._limits.upload_seconds:g} s"

@@ -3,7 +3,7 @@ is none of a stranger's business. ASGI, before both the API and the page.
 """
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -92,7 +92,7 @@ class Door:
 
         body = Body(receive, scope, self._service.limits)
         try:
-            with self._let_in(scope):
+            async with self._let_in(scope):
                 if scope["path"] == ASKED:
                     asked = await body.whole(MOST_BYTES)
                     body.say(checked(asked, self._service.events, self._service.uploads))
@@ -108,7 +108,7 @@ class Door:
             self._service.measures.requests.labels(place, status).inc()
             self._service.measures.seconds.labels(place).observe(time.perf_counter() - started)
 
-    def _let_in(self, scope: Scope) -> AbstractContextManager[None]:
+    def _let_in(self, scope: Scope) -> AbstractAsyncContextManager[None]:
         """Return what holds the place of a request. Raises `Refused`."""
         path, limits, headers = scope["path"], self._service.limits, Headers(scope=scope)
         host = headers.get("host", "")

@@ -13,7 +13,8 @@ class Limits:
 
     megabytes: float = 50  # of an upload
     minutes: float = 15  # of audio
-    queue: int = 64  # requests that are received, decoded or computed at the same time
+    queue: int = 256  # requests in the house
+    at_work: int = 64  # of them that are received, decoded or computed; others wait unread
     upload_seconds: float = 60  # to send a request
     decode_seconds: float = 30  # to decode a file
     kept_megabytes: float = 2000  # of uploads that the page keeps for its player
@@ -36,6 +37,11 @@ class Refused(HTTPException):
 def is_too_large(limits: Limits) -> Refused:
     """Return the refusal of an upload that is too large."""
     return Refused(413, f"The upload is larger than {limits.megabytes:g} MB; send a part of it.")
+
+
+def ending() -> Refused:
+    """Return the refusal of a request that waits when the server is told to stop."""
+    return Refused(503, "The server is stopping; try again shortly.")
 
 
 def busy() -> Refused:

@@ -35,7 +35,7 @@ class Measures:
         )
         self.in_house = Gauge(
             "genre_zoo_requests_in_house",
-            "Requests that are received, decoded or computed now.",
+            "Requests that wait, or are received, decoded or computed now.",
             registry=registry,
         )
         self.clips = Histogram(

@@ -4,8 +4,8 @@ Its environment is set before this is imported (`zoo.serving.application`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from html import escape
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Page:
         """Return genres as bars, and over time."""
         if song is None:
             return ""
-        with self._asked():
+        async with self._asked():
             model = self._service.model(name)
             about = model.runner.about
             decoded = await self._service.decode(self._sent(song), about.sample_rate)
@@ -68,7 +68,7 @@ class Page:
         """Return tracks of the library, with players and reasons."""
         if tab != SIMILAR or song is None:
             return NO_SONG
-        with self._asked():
+        async with self._asked():
             _, found = await self._service.similar(self._sent(song), NEIGHBOURS)
         return neighbours(list(map(neighbour, found)))
 
@@ -76,7 +76,7 @@ class Page:
         """Return what each model says, side by side."""
         if tab != COMPARE or song is None:
             return NO_SONG
-        with self._asked():
+        async with self._asked():
             heard = await self._service.compare(self._sent(song))
         return compared([classified(model, one) for model, one in heard])
 
@@ -86,10 +86,10 @@ class Page:
             raise Refused(404, GONE)
         return Sent(path, path.name)
 
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _asked(self) -> AsyncIterator[None]:
         try:
-            with self._service.admitted():
+            async with self._service.admitted():
                 yield
         except Refused as refused:
             sentence = escape(refused.detail)

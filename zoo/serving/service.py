@@ -7,8 +7,8 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Container, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Container, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +24,7 @@ from zoo.markdown import plain
 from zoo.runners import Runner
 from zoo.serving.asked import Events
 from zoo.serving.batching import Batcher
-from zoo.serving.limits import Limits, Refused, busy
+from zoo.serving.limits import Limits, Refused, busy, ending
 from zoo.serving.measures import Measures
 from zoo.serving.shelf import Found, Shelf
 from zoo.serving.uploads import Uploads
@@ -84,6 +84,8 @@ class Service:
         }
         measures.count_decoders(lambda: sum(d.num_started for d in self._decoders.values()))
         self._num_inside = 0
+        self._at_work = asyncio.Semaphore(limits.at_work)
+        self.is_ending = False
 
     def close(self) -> None:
         """Finish what was begun, end the processes, and remove what was sent."""
@@ -93,15 +95,19 @@ class Service:
             decoders.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Let a request in. Raises `Refused` where there is no room for it."""
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Let a request in, in its turn: what waits is not read yet. Raises `Refused` where there
+        is no room for it, and at the server's end."""
         if self.is_full:
             raise busy()
         self._num_inside += 1
         self.measures.in_house.set(self._num_inside)
         try:
-            yield
+            async with self._at_work:
+                if self.is_ending:
+                    raise ending()
+                yield
         finally:
             self._num_inside -= 1
             self.measures.in_house.set(self._num_inside)
