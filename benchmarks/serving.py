@@ -53,9 +53,10 @@ class Server(NamedTuple):
     folder: Path
 
     def load(self, clients: int, seconds: float, files: Sequence[Path]) -> Load:
-        """Return what comes of so many clients; what others have left is finished before."""
+        """Return what comes of so many clients; what they leave behind is finished, too."""
+        load = Loading(self.port, clients, seconds, files).result()
         settle(self.process)
-        return Loading(self.port, clients, seconds, files).result()
+        return load
 
     def probabilities(self, file: Path) -> dict[str, float]:
         """Return its answer."""
@@ -188,12 +189,13 @@ def watched(
     server: Server, clients: int, files: Sequence[Path]
 ) -> tuple[Load, list[tuple[float, float]]]:
     """Return what comes of a minute of load, and the memory at seconds of it."""
-    settle(server.process)
     loading, start, used = Loading(server.port, clients, MINUTE, files), time.monotonic(), []
     while (at := time.monotonic() - start) < MINUTE:
         used.append((at, memory(server.process)))
         time.sleep(0.5)
-    return loading.result(), used
+    load = loading.result()
+    settle(server.process)
+    return load, used
 
 
 def answered(load: Load) -> str:

@@ -28,6 +28,7 @@ from zoo.library import read_library
 from zoo.predict import main as predict
 from zoo.recommend import main as recommend
 from zoo.serve import main as serve
+from zoo.serving.door import GONE
 
 QUEUE = 12
 LIMITS = ("--minutes", "0.5", "--megabytes", "2", "--queue", str(QUEUE))
@@ -247,6 +248,24 @@ def open_things(server: Server) -> tuple[int, list[Path]]:
     process = psutil.Process(server.process.pid)
     files = [file for file in server.temporary.glob("genre-zoo-*/*") if file.is_file()]
     return process.num_fds(), files
+
+
+def test_nothing_is_done_for_who_has_gone(server, tmp_path):
+    wait_for_inside(server, 0)
+    before, (_, files) = server.measure("genre_zoo_audio_seconds_total"), open_things(server)
+    file = song(tmp_path, "song.flac", 29, rate=8000)
+    begun = [begin(server, file) for _ in range(QUEUE)]
+    wait_for_inside(server, QUEUE)
+    for sent, rest in begun:
+        sent.sendall(rest)
+        sent.close()
+    wait_for_inside(server, 0)
+    heard = server.measure("genre_zoo_audio_seconds_total") - before
+    assert heard < 29 * QUEUE / 2
+    assert set(open_things(server)[1]) <= set(files)
+    counted = server.get("/metrics").text
+    assert f'{{endpoint="/v1/classify",status="{GONE}"}}' in counted
+    assert server.post("/v1/classify", file).ok
 
 
 def hostile(folder: Path) -> list[Path]:

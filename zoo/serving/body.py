@@ -22,6 +22,7 @@ class Body:
         self._instead: bytes | None = None
         self._is_awaited = Headers(scope=scope).get("expect") is None  # else when it is asked for
         self._is_whole = scope["method"] in ("GET", "HEAD")
+        self._has_ended = asyncio.Event()
         self._end = math.inf  # until it begins to be read
 
     async def receive(self) -> Message:
@@ -52,6 +53,12 @@ class Body:
                 raise Refused(413, "The request is larger than any that the page sends.")
         return content
 
+    async def is_abandoned(self) -> None:
+        """Return when the sender has sent all, and then gone."""
+        await self._has_ended.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     def say(self, content: bytes) -> None:
         """Give this to whoever asks next, in the place of what was sent."""
         self._instead = content
@@ -71,4 +78,6 @@ class Body:
             return None
         self._num_bytes += len(message.get("body", b""))
         self._is_whole = not message.get("more_body", False)
+        if self._is_whole:
+            self._has_ended.set()
         return message

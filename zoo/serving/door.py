@@ -2,7 +2,9 @@
 is none of a stranger's business. ASGI, before both the API and the page.
 """
 
+import asyncio
 import time
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from urllib.parse import urlsplit
 
@@ -35,6 +37,7 @@ BELOW = (  # what the page needs of Gradio, which could also fetch addresses for
 ASKED, UPLOAD = f"{GRADIO}queue/join", f"{GRADIO}upload"
 LOCAL = {"127.0.0.1", "::1", "localhost"}
 LONGEST_QUERY = 200  # bytes
+GONE = 499  # nginx's status for it; nobody reads it but who looks at the measures
 DIGITS = 15  # of a length that may be said
 
 POLICY = "; ".join(
@@ -98,7 +101,8 @@ class Door:
                     body.say(checked(asked, self._service.events, self._service.uploads))
                 if scope["path"] in KNOWN:
                     scope["query_string"] = b""  # Gradio takes pages and links there
-                await self._app(scope, body.receive, answer)
+                serving = self._app(scope, body.receive, answer)
+                await (_unless_abandoned(body, serving) if _is_work(scope) else serving)
         except Refused as refused:
             problem = {"error": refused.detail}
             response = JSONResponse(problem, refused.status_code, refused.headers)
@@ -119,8 +123,26 @@ class Door:
             raise is_too_large(limits)
         if not _is_known(scope["method"], path) or len(scope["query_string"]) > LONGEST_QUERY:
             raise Refused(404, f"There is nothing at {short(path)}.")
-        is_work = scope["method"] == "POST" and path.startswith((API, UPLOAD))
-        return self._service.admitted() if is_work else nullcontext()
+        return self._service.admitted() if _is_work(scope) else nullcontext()
+
+
+async def _unless_abandoned(body: Body, serving: Awaitable[None]) -> None:
+    """Serve a request, or as much of it as is done when nobody waits for the answer any more.
+    Raises `Refused` then."""
+    work, leaving = asyncio.ensure_future(serving), asyncio.ensure_future(body.is_abandoned())
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise Refused(GONE, "Who asked has gone.")
+        await work
+    finally:
+        leaving.cancel()
+        work.cancel()
+        await asyncio.wait({work})
+
+
+def _is_work(scope: Scope) -> bool:
+    return scope["method"] == "POST" and scope["path"].startswith((API, UPLOAD))
 
 
 def _name(host: str) -> str | None:

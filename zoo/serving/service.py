@@ -130,10 +130,12 @@ class Service:
     async def keep(self, file: BinaryIO, name: str) -> AsyncIterator[Sent]:
         """Keep what was sent for as long as it is needed, under a name of ours."""
         path = self._folder / uuid.uuid4().hex
+        copying = asyncio.ensure_future(asyncio.to_thread(_copy, file, path))
         try:
-            await asyncio.to_thread(_copy, file, path)
+            await asyncio.shield(copying)
             yield Sent(path, name)
         finally:
+            await asyncio.wait({copying})  # nothing stops a thread
             path.unlink(missing_ok=True)
 
     async def decode(self, sent: Sent, rate: int) -> Decoded:
