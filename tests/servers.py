@@ -79,3 +79,5 @@ def served(folder: Path, *arguments: str) -> Iterator[Server]:
         process.kill()
         process.wait()
         process.stdout.close() if process.stdout else None
+    said = (folder / "server.log").read_text()
+    assert "Traceback" not in said, said

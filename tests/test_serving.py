@@ -6,7 +6,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +22,7 @@ from zoo.inference import Track
 from zoo.runners import About, Outputs, Runner
 from zoo.serving.batching import Batcher
 from zoo.serving.body import Body
+from zoo.serving.door import _unless_abandoned
 from zoo.serving.limits import Limits, Refused
 from zoo.serving.measures import Measures
 from zoo.serving.schema import OverTime, Step
@@ -233,6 +234,53 @@ def test_who_waits_is_refused_at_the_end(tmp_path):
             f"1 {said}",
             f"2 {said}",
         ]
+
+
+def request_of(*messages: Message) -> Body:
+    """Return the body of a request: these are received, and then that its sender is gone."""
+    parts = iter(messages)
+
+    async def receive() -> Message:
+        return next(parts, {"type": "http.disconnect"})
+
+    scope = {"type": "http", "method": "POST", "headers": []}
+    return Body(receive, scope, Limits())
+
+
+def serve_it(work: Callable[[Body], Awaitable[None]]) -> None:
+    async def run() -> None:
+        body = request_of({"type": "http.request", "body": b"x", "more_body": False})
+        await asyncio.wait_for(_unless_abandoned(body, work(body)), 5)
+
+    asyncio.run(run())
+
+
+def test_work_ends_when_nobody_waits_for_it():
+    seen = []
+
+    async def work(body: Body) -> None:
+        await body.receive()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append("ended")
+
+    with pytest.raises(Refused, match="has gone"):
+        serve_it(work)
+    assert seen == ["ended"]
+
+
+def test_what_has_been_answered_ends_by_itself():
+    seen = []
+
+    async def work(body: Body) -> None:
+        await body.receive()
+        body.is_answered = True
+        await asyncio.sleep(0.05)
+        seen.append("ended")
+
+    serve_it(work)
+    assert seen == ["ended"]
 
 
 def test_nothing_is_left_and_nobody_else_may_look(service, tmp_path):

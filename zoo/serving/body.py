@@ -23,6 +23,7 @@ class Body:
         self._is_awaited = Headers(scope=scope).get("expect") is None  # else when it is asked for
         self._is_whole = scope["method"] in ("GET", "HEAD")
         self._has_ended = asyncio.Event()
+        self.is_answered = False  # begun to be
         self._end = math.inf  # until it begins to be read
 
     async def receive(self) -> Message:
@@ -54,7 +55,7 @@ class Body:
         return content
 
     async def is_abandoned(self) -> None:
-        """Return when the sender has sent all, and then gone."""
+        """Return when the sender has sent all, and then gone, or got the whole answer."""
         await self._has_ended.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass

@@ -85,6 +85,7 @@ class Door:
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
+                body.is_answered = True
                 await body.drain()
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -132,7 +133,7 @@ async def _unless_abandoned(body: Body, serving: Awaitable[None]) -> None:
     work, leaving = asyncio.ensure_future(serving), asyncio.ensure_future(body.is_abandoned())
     try:
         await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
+        if not work.done() and not body.is_answered:
             raise Refused(GONE, "Who asked has gone.")
         await work
     finally:
