@@ -30,7 +30,6 @@ browser:  ## Debian's Chromium, for the tests of the pages, which are skipped wi
 		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium > /dev/null; }
 
 docs: .venv/ready  ## the guide, as build/site/index.html
-	$(BIN)/python docs/figures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 check: .venv/ready

@@ -18,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import librosa
+import numpy as np
 import pandas as pd
 import pytest
 import soundfile
@@ -194,11 +196,18 @@ def test_a_picture_is_small_and_used(file: Path) -> None:
     assert used or file.suffix == ".css"
 
 
+def amplitudes(file: Path) -> np.ndarray:
+    """Return the mel spectrogram of a sound, in amplitudes."""
+    x_T, rate = soundfile.read(file)
+    return np.sqrt(librosa.feature.melspectrogram(y=x_T, sr=rate, n_mels=64))
+
+
 @pytest.mark.slow
 def test_pictures_and_sounds_are_made_by_the_script(tmp_path: Path) -> None:
     subprocess.run([sys.executable, DOCS / "figures.py", tmp_path], check=True)
     made = {file.name for file in tmp_path.iterdir()}
     assert made == {file.name for file in ASSETS if file.suffix != ".css"}
     for file in tmp_path.glob("*.mp3"):
-        ours, theirs = soundfile.read(DOCS / "assets" / file.name)[0], soundfile.read(file)[0]
-        assert ours.shape == theirs.shape and abs(ours - theirs).max() < 0.05
+        ours, theirs = amplitudes(DOCS / "assets" / file.name), amplitudes(file)
+        apart = np.linalg.norm(ours - theirs) / np.linalg.norm(ours)
+        assert apart < 0.2  # 0.3 and more for another sound; phases differ between processors
