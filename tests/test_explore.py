@@ -389,6 +389,7 @@ def test_a_hundred_thousand_tracks(large: Path, python: Run) -> None:
         (["dataset=folder", "dataset.path=new", "--sample", "1"], "--sample 1 must be"),
         (["dataset=folder", "dataset.path=new", "--out", "a.txt"], "must end in .html"),
         (["dataset=folder", "dataset.path=new", "--against", "new"], "result.json cannot be read"),
+        (["dataset=folder", "dataset.path=new", "--model", "new"], "new holds no model"),
         (["dataset=folder", "dataset.path=new", "--modle", "x"], "'--modle' is not of the form"),
     ],
 )

@@ -20,6 +20,7 @@ import numpy as np
 from zoo.config import compose
 from zoo.datasets.base import Manifest
 from zoo.errors import InputError, guard
+from zoo.opening import open_runner
 from zoo.out import check_out, write_out
 from zoo.prepare import build_manifest, load_manifest
 from zoo.results import read_result
@@ -36,8 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, keys = _options(arguments)
     _check_installed()
     config = compose("audit", keys)
-    if options.against:
-        read_result(options.against)  # before hours of measuring
+    if options.against:  # before hours of measuring
+        read_result(options.against)
+    if options.model:
+        open_runner(options.model)
     manifest, notes = _load(config)
     write_out(options.out, _page(options, config, manifest, notes).encode("utf-8", "replace"))
     size = options.out.stat().st_size / 1e6
