@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import altair as alt
-import vl_convert
 
 ROWS = alt.NamedData("rows")
 FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
@@ -20,13 +19,6 @@ def specifications() -> dict[str, Any]:
     """Return the charts by name."""
     charts = {"cost": _cost(), "lines": _lines(), "dots": _dots(), "heat": _heat()}
     return {name: chart.to_dict() for name, chart in charts.items()}
-
-
-@cache
-def bundle() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script, which needs no network."""
-    text = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
-    return text.replace("</script", "<\\/script")
 
 
 def _cost() -> alt.LayerChart:

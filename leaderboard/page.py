@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from benchmarks import report
@@ -15,6 +14,7 @@ from leaderboard import charts, panels
 from leaderboard.board import Board, Section
 from leaderboard.details import details, hardware_of, most_confused
 from leaderboard.literature import Published, read_literature
+from zoo import pages
 from zoo.statistics import LEVEL, MIN_SEEDS
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -34,14 +34,7 @@ ROW = (  # of a protocol's table, for the page's script
 
 def render(board: Board) -> str:
     """Return the page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    environment = pages.environment(TEMPLATES)
     filters = {"number": number, "span": report.span, "emphasis": emphasis, "fraction": fraction}
     environment.filters |= filters
     literature = read_literature()
@@ -67,14 +60,10 @@ def render(board: Board) -> str:
             "level": LEVEL,
             "minSeeds": MIN_SEEDS,
         },
-        style=_part("page.css"),
-        script=_part("page.js"),
-        library=Markup(charts.bundle()),
+        style=pages.part(TEMPLATES / "page.css"),
+        script=pages.part(TEMPLATES / "page.js"),
+        library=pages.chart_library(),
     )
-
-
-def _part(name: str) -> Markup:
-    return Markup((TEMPLATES / name).read_text("utf-8"))
 
 
 def section_of(section: Section, literature: Sequence[Published]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 from zoo.config import compose
 from zoo.datasets.base import Manifest
 from zoo.errors import InputError, guard
-from zoo.opening import open_runner
+from zoo.exploring.answers import answers, opened
 from zoo.out import check_out, write_out
 from zoo.prepare import build_manifest, load_manifest
 from zoo.results import read_result
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.against:  # before hours of measuring
         read_result(options.against)
     if options.model:
-        open_runner(options.model)
+        opened(options.model)
     manifest, notes = _load(config)
     write_out(options.out, _page(options, config, manifest, notes).encode("utf-8", "replace"))
     size = options.out.stat().st_size / 1e6
@@ -61,7 +61,7 @@ def _page(options: argparse.Namespace, config: Any, manifest: Manifest, notes: l
     features_BD = sample.features_BD
     if options.model:
         features_BD = _embeddings(options.model, sample, workers)
-    found = look(manifest, sample, features_BD, options.model, notes=notes)
+    found = look(manifest, sample, features_BD, options.model, notes)
     if options.against:
         from zoo.exploring.against import compare
 
@@ -88,8 +88,6 @@ def _load(config: Any) -> tuple[Manifest, list[str]]:
 
 def _embeddings(model: str, sample: "Sample", workers: int | None) -> np.ndarray:
     """Return the model's embeddings of the tracks; the mean where it cannot hear one."""
-    from zoo.exploring.answers import answers
-
     embedding_BD = answers(model, tuple(sample.tracks["path"]), workers).embedding_BD
     return np.where(np.isnan(embedding_BD), np.nanmean(embedding_BD, 0), embedding_BD)
 

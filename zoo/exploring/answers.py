@@ -29,10 +29,13 @@ class Answers:
         return self.prob_BK.max(1)[np.isfinite(self.prob_BK[:, 0])]
 
 
+opened = cache(open_runner)
+
+
 @cache
 def answers(model: str, paths: tuple[str, ...], workers: int | None = None) -> Answers:
     """Hear the tracks with a model, once. Raises `InputError` for what is no model."""
-    runner = open_runner(model)
+    runner = opened(model)
     about = runner.about
     embedding_BD = np.full((len(paths), about.num_features), np.nan, np.float32)
     prob_BK = np.full((len(paths), len(about.classes)), np.nan)
@@ -40,7 +43,7 @@ def answers(model: str, paths: tuple[str, ...], workers: int | None = None) -> A
         if not isinstance(heard, Failed):
             embedding_BD[i], prob_BK[i] = heard.embedding_D, heard.prob_K
     if not np.isfinite(embedding_BD).any():
-        raise InputError(f"--model {model}: it can hear none of the tracks.")
+        raise InputError(f"{model} can hear none of the tracks.")
     return Answers(about, embedding_BD, prob_BK)
 
 

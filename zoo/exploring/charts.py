@@ -1,12 +1,10 @@
 """The page's charts as Vega-Lite specifications (Altair), with their few data inside."""
 
-from functools import cache
 from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
-import vl_convert
 
 FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
 MOST_COLORS = 10  # classes with a colour of their own, the most frequent ones
@@ -20,19 +18,12 @@ BLUE = COLORS[0]
 Spec = dict[str, Any]
 
 
-@cache
-def bundle() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script, which needs no network."""
-    text = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
-    return text.replace("</script", "<\\/script")
-
-
-def color(classes: list[str], legend: str = "class", also_others: bool = False) -> alt.Color:
+def color(classes: list[str], also_others: bool = False) -> alt.Color:
     """Return a colour for each of the first classes of column `class`, grey for the others."""
     names = [*classes[:MOST_COLORS], *([OTHERS] if also_others else [])]
     colors = [*COLORS[: len(classes[:MOST_COLORS])], *([GREY] if also_others else [])]
     scale = alt.Scale(domain=names, range=colors)
-    return alt.Color("class:N", title=legend, scale=scale, sort=names)
+    return alt.Color("class:N", title="class", scale=scale, sort=names)
 
 
 def _finished(chart: Any, about: str, height: int) -> Spec:
@@ -40,8 +31,8 @@ def _finished(chart: Any, about: str, height: int) -> Spec:
     return sized.to_dict()
 
 
-def _names(title: str | None = None) -> alt.Y:
-    return alt.Y("class:N", title=title, sort=None, axis=alt.Axis(labelLimit=150))
+def _names() -> alt.Y:
+    return alt.Y("class:N", title=None, sort=None, axis=alt.Axis(labelLimit=150))
 
 
 def balance(table: pd.DataFrame) -> Spec:

@@ -6,16 +6,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.exploring import charts, counts, sample, tonality
+from zoo.exploring import charts, counts, excerpts, space, tonality
 from zoo.exploring.figures import MOST_RANGES, figures, varies
 from zoo.exploring.look import Look
-from zoo.exploring.measures import MEASURES, MOST_SECONDS
+from zoo.exploring.measures import MEASURES, MOST_SECONDS, NUM_MFCC, RATE
+from zoo.exploring.sample import Sample
 from zoo.exploring.versus import versus
 from zoo.findings import Case, Finding
 
 MOST_CASES = 5  # of a finding
 MOST_FAILED = 50
-SOUND = "the mean, deviation and change of 20 cepstral coefficients, and the range of levels"
+SOUND = (
+    f"the mean, deviation and change of {NUM_MFCC} cepstral coefficients, and the range of levels"
+)
 
 
 def content(look: Look, command: str) -> dict[str, Any]:
@@ -28,6 +31,8 @@ def content(look: Look, command: str) -> dict[str, Any]:
         "command": command,
         "notes": look.notes,
         "facts": list(_facts(look)),
+        "seconds": excerpts.SECONDS,
+        "neighbours": space.NEIGHBOURS,
         "sampled": sampled(look.sample),
         "imbalance": counts.imbalance(table),
         "num_drawn": counts.MOST_CLASSES,
@@ -61,7 +66,7 @@ def content(look: Look, command: str) -> dict[str, Any]:
     }
 
 
-def sampled(sample: sample.Sample) -> str:
+def sampled(sample: Sample) -> str:
     """Return which tracks the audio was measured of."""
     number = f"{len(sample.tracks) + len(sample.failed):,}"
     if sample.is_all:
@@ -106,10 +111,10 @@ def _artists(look: Look) -> str:
     return said + (f" Of {unknown:,} tracks the artist is unknown." if unknown else "")
 
 
-def _measured(sample: sample.Sample) -> str:
+def _measured(sample: Sample) -> str:
     return (
-        f"{len(sample.tracks):,} tracks, decoded at 44.1 kHz to the mean of their channels; of "
-        f"each, at most the middle {MOST_SECONDS} s (the duration is of the whole)."
+        f"{len(sample.tracks):,} tracks, decoded at {RATE / 1000:g} kHz to the mean of their "
+        f"channels; of each, at most the middle {MOST_SECONDS} s (the duration is of the whole)."
     )
 
 
@@ -132,8 +137,8 @@ def _keys(tracks: pd.DataFrame) -> str:
     clear = tracks["key"][tracks["key"] != tonality.UNCLEAR]
     return (
         f"{len(clear):,} of {len(tracks):,} tracks have a clear key: the mean of their pitch "
-        "classes correlates by 0.6 or more with a profile of Krumhansl (1990). Estimates take a "
-        "key for its relative or its fifth at times; drums alone have none."
+        f"classes correlates by {tonality.CLEAR:g} or more with a profile of Krumhansl (1990). "
+        "Estimates take a key for its relative or its fifth at times; drums alone have none."
     )
 
 
@@ -214,7 +219,7 @@ def _case(case: Case, names: dict[str, str]) -> str:
     return ": ".join(filter(None, [case.name, "; ".join(listed)]))
 
 
-def _failed(sample: sample.Sample) -> dict[str, Any]:
+def _failed(sample: Sample) -> dict[str, Any]:
     failed = sample.failed
     first = f"; the first {MOST_FAILED} of them" if len(failed) > MOST_FAILED else ""
     tried = len(failed) + len(sample.tracks)

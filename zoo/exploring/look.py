@@ -1,7 +1,7 @@
 """All that is found out about a data set, before it is put into words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,14 +36,18 @@ class Look:
     remoteness_B: np.ndarray
     outliers: list[int]  # rows of the sample, the most remote first
     examples: dict[str, int]  # class -> row of the sample
+    notes: Sequence[str]  # sentences for the head of the page
     against: Against | None = None
-    notes: list[str] = field(default_factory=list)
     players: dict[int, str] = field(default_factory=dict)  # row -> data URI
     pictures: dict[int, dict[str, str]] = field(default_factory=dict)  # row -> front end -> URI
 
 
 def look(
-    manifest: Manifest, sample: Sample, features_BD: np.ndarray, model: str | None, **more: Any
+    manifest: Manifest,
+    sample: Sample,
+    features_BD: np.ndarray,
+    model: str | None,
+    notes: Sequence[str],
 ) -> Look:
     """Find out what there is, from the features of the sample's tracks `[B,D]`."""
     table = by_class(manifest)
@@ -68,7 +72,7 @@ def look(
         remoteness_B=remoteness_B,
         outliers=np.argsort(-remoteness_B, kind="stable")[:MOST_OUTLIERS].tolist(),
         examples=_examples(sample, features_BD, table.index[:MOST_EXAMPLES].tolist()),
-        **more,
+        notes=notes,
     )
 
 

@@ -37,15 +37,15 @@ MEASURES = {
         "a stereo file whose channels are alike",
     ),
     "peak": About("Peak", "dBFS", "of the samples; 0 is full scale"),
-    "clipped": About("Clipping", "% of samples", "in runs of 3 or more at full scale"),
-    "silence": About("Silence", "% of time", "frames of 0.1 s below -60 dBFS"),
+    "clipped": About("Clipping", "% of samples", f"in runs of {CLIPPED_RUN} or more at full scale"),
+    "silence": About("Silence", "% of time", f"frames of {STEP:g} s below {SILENCE:g} dBFS"),
     "level_range": About("Level range", "dB", "95th less 10th percentile of frames with sound"),
     "bandwidth": About(
         "Bandwidth",
         "kHz",
-        "the highest frequency at which the mean spectrum, smoothed over 200 Hz, is within 80 dB "
-        "of its highest and 10 dB above the noise of 16 bits; MP3s cut at 11 to 20 kHz, and stay "
-        "cut when they are made FLAC",
+        f"the highest frequency at which the mean spectrum, smoothed over {spectrum.SMOOTH:g} Hz, "
+        f"is within {spectrum.RANGE:g} dB of its highest and {spectrum.ABOVE_ROUNDING:g} dB above "
+        "the noise of 16 bits; MP3s cut at 11 to 20 kHz, and stay cut when they are made FLAC",
     ),
     "tempo": About("Tempo", "beats/min", "librosa's estimate; half and double are taken for it"),
 }

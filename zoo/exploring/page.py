@@ -4,31 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
-
-from zoo.exploring import charts
+from zoo import pages
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(content: Mapping[str, Any]) -> str:
     """Return the page; all text in `content` is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    environment = pages.environment(TEMPLATES)
+    environment.policies["json.dumps_kwargs"]["separators"] = (",", ":")
     return environment.get_template("page.html").render(
         content,
-        style=_part("page.css"),
-        script=_part("page.js"),
-        library=Markup(charts.bundle()),
+        style=pages.part(TEMPLATES / "page.css"),
+        script=pages.part(TEMPLATES / "page.js"),
+        library=pages.chart_library(),
     )
-
-
-def _part(name: str) -> Markup:
-    return Markup((TEMPLATES / name).read_text("utf-8"))

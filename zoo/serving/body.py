@@ -54,7 +54,7 @@ class Body:
                 raise Refused(413, "The request is larger than any that the page sends.")
         return content
 
-    async def is_abandoned(self) -> None:
+    async def until_abandoned(self) -> None:
         """Return when the sender has sent all, and then gone, or got the whole answer."""
         await self._has_ended.wait()
         while (await self._receive())["type"] != "http.disconnect":

@@ -130,7 +130,7 @@ class Door:
 async def _unless_abandoned(body: Body, serving: Awaitable[None]) -> None:
     """Serve a request, or as much of it as is done when nobody waits for the answer any more.
     Raises `Refused` then."""
-    work, leaving = asyncio.ensure_future(serving), asyncio.ensure_future(body.is_abandoned())
+    work, leaving = asyncio.ensure_future(serving), asyncio.ensure_future(body.until_abandoned())
     try:
         await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done() and not body.is_answered:
